@@ -1,0 +1,1 @@
+"""Code every service shares; it never imports a service."""

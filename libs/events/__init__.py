@@ -1,0 +1,1 @@
+"""The published language (the event types) and the machinery that carries it."""

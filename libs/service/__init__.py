@@ -1,0 +1,1 @@
+"""What makes a program a service: settings, HTTP kit, telemetry, database engine."""

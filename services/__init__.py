@@ -1,0 +1,1 @@
+"""The four services, the demonstration year and the `lazo` command."""

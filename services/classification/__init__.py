@@ -1,0 +1,1 @@
+"""Classification: motive, cause and component; isolated or systemic; did the corrective action work?"""

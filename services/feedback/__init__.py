@@ -1,0 +1,1 @@
+"""Feedback: who must be told what, by when, by which channel; is the loop closed?"""

@@ -1,0 +1,1 @@
+"""Indicators: projects every event into read models; decides nothing."""

@@ -1,0 +1,1 @@
+"""Intake: is this a valid, authentic, new fact?"""
