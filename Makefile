@@ -1,0 +1,91 @@
+# Every target works alone on a fresh machine: what it needs, it makes. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+ARGS ?=
+
+.PHONY: help
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: $(STAMP)  ## build .venv from the pinned requirements (needs Python 3.11 or newer only)
+
+$(STAMP): pyproject.toml requirements/dev.txt requirements/build.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is needed; name one: make setup PYTHON=python3.11' >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $(STAMP)
+
+.PHONY: demo
+demo: setup  ## a year of complaints through the real flow, and a living console (ARGS="--port 8080")
+	$(BIN)/lazo demo $(ARGS)
+
+.PHONY: engines
+engines: setup  ## obtain PostgreSQL, Apache Kafka and Chromium for the tests
+	$(BIN)/python tests/engines/obtain.py $(ARGS)
+
+.PHONY: test
+test: lint engines  ## everything: lint, types, import rules, schemas, all tests (ARGS="-k relay")
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: quick
+quick: setup  ## the tests that need no engine and no patience
+	$(BIN)/python -m pytest -m 'not slow and not postgres and not kafka and not browser and not faults' $(ARGS)
+
+.PHONY: lint
+lint: setup  ## ruff, formatting, mypy --strict, import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: setup  ## put the code in order
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+.PHONY: schemas
+schemas: setup  ## write schemas/ (JSON Schemas, AsyncAPI) again from the catalogue
+	$(BIN)/python -m libs.events.catalogue.schemas
+
+.PHONY: docs
+docs: setup  ## execute the code blocks of docs/
+	$(BIN)/python -m pytest tests/docs $(ARGS)
+
+.PHONY: bench
+bench: setup  ## measure; ONLY=M1,M2 runs some; writes bench/results.json
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	$(BIN)/python tests/engines/obtain.py postgres kafka
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+.PHONY: faults
+faults: engines  ## kill services, broker and database again and again (minutes)
+	$(BIN)/python -m pytest -m faults $(ARGS)
+
+.PHONY: kafka
+kafka:  ## a local Apache Kafka on port 9092, in the foreground (needs Java 17 and Maven)
+	$(PYTHON) deploy/kafka-local/kafka_local.py start --data .cache/kafka-data $(ARGS)
+
+.PHONY: requirements
+requirements: setup  ## pin again what pyproject.toml allows (ARGS=--upgrade takes the newest)
+	$(call compile,pyproject.toml --extra dev,dev)
+	$(call compile,pyproject.toml --extra all --constraints requirements/dev.txt,base)
+	$(call compile,pyproject.toml --extra bench --constraints requirements/dev.txt,bench)
+	$(call compile,requirements/build.in,build)
+	@! grep -nE 'https?://' requirements/*.txt || { echo 'requirements must carry no address' >&2; exit 1; }
+
+# Hashes, every platform and Python from 3.11 on, and no address: where packages come from is the reader's own setting.
+define compile
+	$(BIN)/uv pip compile $(1) --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements/$(2).txt $(ARGS)
+endef
+
+.PHONY: clean
+clean:  ## remove .venv, caches and what a run left behind
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info bench/results.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
