@@ -8,13 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "deploy" / "kafka-local"))  # plain scripts, usable before the environment exists: no package
 
 from kafka_local import KafkaLocal, KafkaUnavailable, fetch, find_java  # noqa: E402 - after the path is known
 
-__all__ = ["KafkaServer", "KafkaUnavailable", "kafka_missing"]
+__all__ = ["KafkaServer", "KafkaUnavailable", "find_java", "kafka_missing"]
 
 
 class KafkaServer(KafkaLocal):
@@ -30,12 +31,14 @@ class KafkaServer(KafkaLocal):
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
 
-    def __enter__(self) -> KafkaServer:
+    def __enter__(self) -> Self:
         atexit.register(self.close)
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
         atexit.unregister(self.close)
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from tests.engines.browser import browser_missing  # noqa: E402 - after the path is known
-from tests.engines.kafka import KafkaUnavailable, find_java, kafka_missing  # noqa: E402
-from tests.engines.postgres import postgres_missing  # noqa: E402
+from tests.engines.browser import browser_missing
+from tests.engines.kafka import KafkaUnavailable, find_java, kafka_missing
+from tests.engines.postgres import postgres_missing
 
 
 def missing_for_kafka() -> str | None:
@@ -56,7 +56,10 @@ def privilege() -> list[str] | None:
         return None
     if os.geteuid() == 0:
         return []
-    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
+    if (
+        shutil.which("sudo")
+        and subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
+    ):
         return ["sudo", "-n", "--preserve-env=DEBIAN_FRONTEND"]
     return None
 
@@ -67,7 +70,9 @@ def install(prefix: list[str], packages: list[str], *, refresh: bool) -> str | N
     commands = [[*prefix, "apt-get", "update", "-qq"]] if refresh else []
     commands.append([*prefix, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages])
     for command in commands:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
         if done.returncode != 0:
             return f"`{' '.join(command)}` failed: {(done.stderr or done.stdout).strip()[-500:]}"
     return None

@@ -23,7 +23,7 @@ import time
 import uuid
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit, urlunsplit
 
 START_SECONDS = 60.0  # one second on an idle machine; crash recovery after a fault run takes a few
@@ -36,7 +36,9 @@ class PostgresUnavailable(RuntimeError):
 
 def find_binaries() -> Path | None:
     """The directory with `initdb` and `postgres`: Debian keeps them off PATH, the newest version wins."""
-    candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: _number(path.parent.name), reverse=True)
+    candidates = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: _number(path.parent.name), reverse=True
+    )
     if found := shutil.which("postgres"):
         candidates.append(Path(found).resolve().parent)
     return next((path for path in candidates if (path / "initdb").exists() and (path / "postgres").exists()), None)
@@ -120,7 +122,9 @@ class ExternalPostgres:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._url = urlunsplit(parts._replace(scheme="postgresql", path=parts.path if len(parts.path) > 1 else "/postgres"))
+        self._url = urlunsplit(
+            parts._replace(scheme="postgresql", path=parts.path if len(parts.path) > 1 else "/postgres")
+        )
 
     @property
     def url(self) -> str:
@@ -173,9 +177,21 @@ class PostgresServer:
     def start(self, timeout: float = START_SECONDS) -> None:
         """Create the cluster on first use, start it, return when it accepts queries. Raises PostgresUnavailable with the log's end."""
         if not self.data.exists():
-            command = [str(self._binaries / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+            command = [
+                str(self._binaries / "initdb"),
+                "-D",
+                str(self.data),
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+            ]
             command += ["--locale=C.UTF-8", "--no-sync"]
-            made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, **self._identity())
+            made = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=timeout, **self._identity()
+            )
             if made.returncode != 0:
                 raise PostgresUnavailable(f"initdb failed:\n{made.stdout[-1000:]}{made.stderr[-2000:]}")
         arguments = [f"-c{name}={value}" for name, value in self._settings.items()]
@@ -232,12 +248,14 @@ class PostgresServer:
         self._end(signal.SIGQUIT, STOP_SECONDS)
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def __enter__(self) -> PostgresServer:
+    def __enter__(self) -> Self:
         atexit.register(self.close)
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
         atexit.unregister(self.close)
 
@@ -270,12 +288,16 @@ class PostgresServer:
 
 
 def _children(pid: int) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
     return [int(word) for word in listed.split()]
 
 
 def _alive(pid: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout.strip()
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.strip()
     return bool(state) and not state.startswith("Z")
 
 
@@ -296,7 +318,9 @@ def _temporary_directory() -> Path:
         if user is None:
             return directory
         os.chown(directory, user.pw_uid, user.pw_gid)
-        probe = subprocess.run(["test", "-w", str(directory)], check=False, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/")
+        probe = subprocess.run(
+            ["test", "-w", str(directory)], check=False, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/"
+        )
         if probe.returncode == 0:
             return directory
         directory.rmdir()

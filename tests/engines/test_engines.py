@@ -104,5 +104,7 @@ def test_both_pairs_of_engines_are_chosen_by_environment_alone(engines: Engines)
 
 
 def test_the_browser_is_the_distributions(chromium: str) -> None:
-    version = subprocess.run([chromium, "--version", "--no-sandbox"], capture_output=True, text=True, check=True, timeout=60).stdout
+    version = subprocess.run(
+        [chromium, "--version", "--no-sandbox"], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
     assert "Chrom" in version
