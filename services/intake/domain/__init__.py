@@ -1,0 +1,1 @@
+"""What intake decides: is this a valid, authentic, new fact? Pure; nothing here reads a clock, a socket or a database."""
