@@ -5,7 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.stamp
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
 ARGS ?=
 
 .PHONY: help
@@ -13,17 +14,24 @@ help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
 .PHONY: setup
-setup: $(STAMP)  ## build .venv from the pinned requirements (needs Python 3.11 or newer only)
+setup: $(DEV)  ## build .venv from the pinned requirements (needs Python 3.11 or newer only)
 
-$(STAMP): pyproject.toml requirements/dev.txt requirements/build.txt
+# Two steps, so that `make demo` waits for what runs (half a minute) and not for what checks it.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(RUN): pyproject.toml requirements/base.txt requirements/build.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is needed; name one: make setup PYTHON=python3.11' >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
-	@touch $(STAMP)
+	$(INSTALL) --require-hashes -r requirements/build.txt -r requirements/base.txt
+	$(INSTALL) --no-build-isolation --no-deps --editable .
+	@touch $(RUN)
+
+$(DEV): $(RUN) requirements/dev.txt
+	$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $(DEV)
 
 .PHONY: demo
-demo: setup  ## a year of complaints through the real flow, and a living console (ARGS="--port 8080")
+demo: $(RUN)  ## a year of complaints through the real flow, and a living console (ARGS="--port 8080")
 	$(BIN)/lazo demo $(ARGS)
 
 .PHONY: engines

@@ -47,7 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, fixtures in MARKERS.items():
             if used & fixtures:
                 item.add_marker(marker)
-    items.sort(key=lambda item: max((weight for name, weight in WEIGHT.items() if item.get_closest_marker(name)), default=0))
+    items.sort(
+        key=lambda item: max((weight for name, weight in WEIGHT.items() if item.get_closest_marker(name)), default=0)
+    )
 
 
 def unavailable(reason: str) -> NoReturn:
