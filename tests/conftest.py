@@ -24,12 +24,18 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 import pytest
+from hypothesis import settings
 
 from tests.engines.browser import browser_missing, find_chromium
 from tests.engines.kafka import KafkaServer, kafka_missing
 from tests.engines.postgres import ExternalPostgres, PostgresServer, create_database, drop_database, postgres_missing
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# No deadline per example: two busy cores make a quick example slow now and then. A red automatic check should be about the change,
+# so there the examples are the same each time; everywhere else they are new each time, and a failing one is printed.
+settings.register_profile("lazo", deadline=None, print_blob=True, derandomize=os.environ.get("CI") == "true")
+settings.load_profile("lazo")
 
 MARKERS = {
     "postgres": {"postgres_server", "postgres_url", "fresh_postgres", "module_postgres_url", "own_postgres"},
