@@ -27,6 +27,9 @@ class CaseOpened(EventData):
     calendar: str = Field(description="ISO 3166-1 country whose holidays count, e.g. CO")
     term: dict[str, Any] = Field(description="amount and unit that gave due_at")
     effects: Effects = Effects.LIVE
+    reply_channel: Channel | None = Field(default=None, description="how the customer is written to")
+    address: PersonalText = None  # of the reply channel: e-mail or phone
+    language: str | None = Field(default=None, description="es or en: what the customer is written in")
 
 
 class _CaseEvent(EventData):
@@ -34,6 +37,7 @@ class _CaseEvent(EventData):
     customer_id: str
     at: datetime
     by: str = Field(description="agent or system part that did it")
+    effects: Effects = Effects.LIVE
 
 
 @event("lazo.case.acknowledged.v1", FEEDBACK)
@@ -63,6 +67,7 @@ class CaseResolved(_CaseEvent):
 @event("lazo.case.reopened.v1", FEEDBACK)
 class CaseReopened(_CaseEvent):
     reason: PersonalText = None
+    due_at: datetime | None = Field(default=None, description="the same term again, counted from the reopening")
 
 
 @event("lazo.case.closed.v1", FEEDBACK)
@@ -79,6 +84,13 @@ class CaseReferred(_CaseEvent):
 @event("lazo.case.overdue.v1", FEEDBACK)
 class CaseOverdue(_CaseEvent):
     due_at: datetime
+
+
+@event("lazo.case.unacknowledged.v1", FEEDBACK)
+class CaseUnacknowledged(_CaseEvent):
+    """The acknowledgement's target passed and the customer had heard nothing."""
+
+    acknowledge_by: datetime
 
 
 @event("lazo.feedback.requested.v1", FEEDBACK)
@@ -132,3 +144,4 @@ class FeedbackExpired(EventData):
     case_id: str | None = None
     customer_id: str
     at: datetime
+    reason: str | None = Field(default=None, description="time, erased or superseded")

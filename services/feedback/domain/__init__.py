@@ -1,0 +1,1 @@
+"""What feedback decides: pure functions over cases, requests, calendars and terms."""

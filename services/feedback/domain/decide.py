@@ -1,0 +1,434 @@
+"""What a case answers to a command: the events it leads to, or a refusal.
+
+Two kinds of commands change a case. *Orders* (people, through the API) are checked against the standing and may be
+refused. *Facts* (the contact centre's own system) already happened: they are kept whatever the standing, and the fold puts
+them in their place. After either, whatever the customer is owed and has not been asked for yet is requested.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from libs.events.catalogue.base import EventData
+from libs.events.catalogue.feedback import (
+    CaseAcknowledged,
+    CaseAssigned,
+    CaseClosed,
+    CaseOpened,
+    CaseOverdue,
+    CaseReferred,
+    CaseReopened,
+    CaseResolved,
+    CaseResponded,
+    CaseUnacknowledged,
+    FeedbackReported,
+    FeedbackRequested,
+)
+from libs.events.catalogue.interactions import CaseStatus, CaseUpdateRecorded, Channel, Effects
+from libs.events.envelope import natural_id
+from services.feedback.domain import requests
+from services.feedback.domain.calendars import Calendar, Term
+from services.feedback.domain.case import OUTCOMES, Case, evolve
+from services.feedback.domain.refusals import Refused
+from services.feedback.domain.requests import Answer, Expire, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator settled: how long requests live, when to ask, whose days count."""
+
+    calendar: Callable[[str], Calendar]  # regime code to its calendar
+    survey_after: timedelta = timedelta(days=3)
+    lifetime: timedelta = timedelta(days=30)
+    acknowledgement_lifetime: timedelta = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    by: str
+    at: datetime
+    agent: str | None = None
+    team: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    by: str
+    at: datetime
+    text: str | None = None
+    procedure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    by: str
+    at: datetime
+    outcome: str
+    reason: str | None = None
+    procedure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    by: str
+    at: datetime
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    by: str
+    at: datetime
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refer:
+    by: str
+    at: datetime
+    to: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The due date passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcknowledgementDue:
+    """The acknowledgement's target passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyDue:
+    """It is time to ask whether it helped."""
+
+
+Order = Acknowledge | Assign | Respond | Resolve | Reopen | Close | Refer
+Passing = Due | AcknowledgementDue | SurveyDue
+Command = CaseOpened | Order | CaseUpdateRecorded | Report | Answer | Expire | Passing
+
+
+def request_id(case_id: str, purpose: str, occasion: str = "") -> str:
+    """One request per obligation: the same case and purpose always give the same id (and so the same idempotency key)."""
+    parts = ("request", case_id, purpose, occasion) if occasion else ("request", case_id, purpose)
+    return natural_id(*parts)
+
+
+def decide(state: Case | None, command: Command, now: datetime, policy: Policy) -> list[EventData]:
+    """The events a command leads to, in order; raises Refused. Opening a case twice gives nothing."""
+    if isinstance(command, CaseOpened):
+        return [] if state is not None else _then([command], None, now, policy)
+    if state is None:
+        raise Refused("unknown_case")
+    match command:
+        case CaseUpdateRecorded():
+            events = [_happened(state, command, policy)]
+        case Report():
+            events = _reported(state, command)
+        case Answer():
+            events = requests.answer(_request(state, command.request_id), command)
+        case Expire():
+            events = requests.expire(_request(state, command.request_id), command, now)
+        case Due() | AcknowledgementDue() | SurveyDue():
+            return _passed(state, command, now, policy)
+        case _:
+            events = _ordered(state, command, now, policy)
+    return _then(events, state, now, policy)
+
+
+def _then(events: list[EventData], state: Case | None, now: datetime, policy: Policy) -> list[EventData]:
+    for data in events:
+        state = evolve(state, data)
+    assert state is not None
+    return [*events, *_owed(state, events, now, policy)]
+
+
+def _owed(state: Case, events: list[EventData], now: datetime, policy: Policy) -> list[EventData]:
+    """What the customer must be told and nobody has been asked to tell: an acknowledgement, and each round's resolution.
+
+    A function of the whole state and not of the event at hand, so that facts out of order owe the same requests.
+    """
+    if not state.live or not state.reachable:
+        return []
+    wanted: list[tuple[str, str]] = [("acknowledgement", "")]
+    wanted += [("answer", str(round_) if round_ else "") for round_ in sorted(state.standing.answerable)]
+    wanted += [
+        # Each response sent by the API carries its own text, so each is an obligation of its own, known by its place.
+        ("response", str(state.version - len(events) + place + 1))
+        for place, data in enumerate(events)
+        if isinstance(data, CaseResponded) and data.text is not None
+    ]
+    return [
+        _request_for(state, purpose, occasion, now, policy)
+        for purpose, occasion in wanted
+        if request_id(state.case_id, purpose, occasion) not in state.requests
+    ]
+
+
+def _request_for(state: Case, purpose: str, occasion: str, now: datetime, policy: Policy) -> FeedbackRequested:
+    opened = state.opened
+    lifetime = policy.acknowledgement_lifetime if purpose == "acknowledgement" else policy.lifetime
+    return FeedbackRequested(
+        request_id=request_id(opened.case_id, purpose, occasion),
+        case_id=opened.case_id,
+        customer_id=opened.customer_id,
+        channel=opened.reply_channel or Channel.OTHER,
+        purpose=purpose,
+        template=purpose,
+        language=opened.language or "es",
+        requested_at=now,
+        expires_at=now + lifetime,
+    )
+
+
+def _request(state: Case, id: str) -> requests.Request:
+    try:
+        return state.requests[id]
+    except KeyError:
+        raise Refused("unknown_request") from None
+
+
+def _reported(state: Case, command: Report) -> list[EventData]:
+    request = _request(state, command.request_id)
+    events = requests.report(request, command)
+    told = any(isinstance(data, FeedbackReported) and data.status in ("sent", "delivered") for data in events)
+    if told and request.purpose == "acknowledgement" and state.standing.acknowledged_at is None:
+        opened = state.opened
+        by = f"channel:{request.channel}"
+        events.append(CaseAcknowledged(case_id=opened.case_id, customer_id=opened.customer_id, at=command.at, by=by))
+    return events
+
+
+def _passed(state: Case, command: Passing, now: datetime, policy: Policy) -> list[EventData]:
+    """Time passing is no order: where nothing is outstanding any more, nothing happens."""
+    opened = state.opened
+    match command:
+        case Due():
+            if not state.standing.open or state.in_time is not None or now < state.due_at:
+                return []
+            return [
+                CaseOverdue(
+                    case_id=opened.case_id, customer_id=opened.customer_id, at=now, by="feedback", due_at=state.due_at
+                )
+            ]
+        case AcknowledgementDue():
+            if state.heard or state.unacknowledged or not state.standing.open or now < opened.acknowledge_by:
+                return []
+            return [
+                CaseUnacknowledged(
+                    case_id=opened.case_id,
+                    customer_id=opened.customer_id,
+                    at=now,
+                    by="feedback",
+                    acknowledge_by=opened.acknowledge_by,
+                )
+            ]
+        case SurveyDue():
+            when = survey_at(state, policy)
+            return [] if when is None or now < when else [_request_for(state, "survey", "", now, policy)]
+        case _:
+            assert_never(command)
+
+
+def survey_at(state: Case, policy: Policy) -> datetime | None:
+    """When to ask whether it helped: some days after the closing, or the resolution where nobody closes. None: never.
+
+    One survey per case; who has already answered on the answer's own page is not asked again.
+    """
+    standing = state.standing
+    done = standing.closed_at or standing.resolved_at
+    if not state.live or not state.reachable or standing.open or done is None:
+        return None
+    if request_id(state.case_id, "survey") in state.requests:
+        return None
+    if any(request.answered_at is not None for request in state.requests.values()):
+        return None
+    return done + policy.survey_after
+
+
+def timers(state: Case | None, policy: Policy) -> dict[tuple[str, str], datetime]:
+    """The timers a case wants, by kind and key. The shell schedules and cancels what differs after each change."""
+    if state is None:
+        return {}
+    wanted: dict[tuple[str, str], datetime] = {}
+    if state.live and state.standing.open:
+        if not state.heard and not state.unacknowledged:
+            wanted["acknowledge", state.case_id] = state.opened.acknowledge_by
+        if state.in_time is None:
+            wanted["due", state.case_id] = state.due_at
+    when = survey_at(state, policy)
+    if when is not None:
+        wanted["survey", state.case_id] = when
+    for request in state.requests.values():
+        if not request.closed and request.expires_at is not None:
+            wanted["expire", request.request_id] = request.expires_at
+    return wanted
+
+
+def _ordered(state: Case, order: Order, now: datetime, policy: Policy) -> list[EventData]:
+    opened, standing = state.opened, state.standing
+    if order.at > now:
+        raise Refused("in_the_future")
+    if order.at < opened.received_at:
+        raise Refused("before_reception", received=opened.received_at.isoformat())
+    match order:
+        case Acknowledge():
+            if standing.acknowledged_at is not None:
+                raise Refused("already_acknowledged", at=standing.acknowledged_at.isoformat())
+            _must_not_be(state, "closed", "referred")
+            return [CaseAcknowledged(case_id=opened.case_id, customer_id=opened.customer_id, at=order.at, by=order.by)]
+        case Assign():
+            if not order.agent and not order.team:
+                raise Refused("nobody_named")
+            _must_not_be(state, "closed", "referred")
+            return [
+                CaseAssigned(
+                    case_id=opened.case_id,
+                    customer_id=opened.customer_id,
+                    at=order.at,
+                    by=order.by,
+                    agent=order.agent,
+                    team=order.team,
+                )
+            ]
+        case Respond():
+            _must_not_be(state, "resolved", "closed", "referred")
+            return [
+                CaseResponded(
+                    case_id=opened.case_id,
+                    customer_id=opened.customer_id,
+                    at=order.at,
+                    by=order.by,
+                    text=order.text,
+                    procedure=order.procedure,
+                )
+            ]
+        case Resolve():
+            if order.outcome not in OUTCOMES:
+                raise Refused("unknown_outcome", outcome=order.outcome, allowed=", ".join(OUTCOMES))
+            if order.outcome != "upheld" and not order.reason:
+                raise Refused("reason_required")
+            _must_not_be(state, "resolved", "closed", "referred")
+            return [
+                CaseResolved(
+                    case_id=opened.case_id,
+                    customer_id=opened.customer_id,
+                    at=order.at,
+                    by=order.by,
+                    outcome=order.outcome,
+                    reason=order.reason,
+                    procedure=order.procedure,
+                )
+            ]
+        case Reopen():
+            if standing.open:
+                raise Refused("not_finished", status=standing.status)
+            return [
+                CaseReopened(
+                    case_id=opened.case_id,
+                    customer_id=opened.customer_id,
+                    at=order.at,
+                    by=order.by,
+                    reason=order.reason,
+                    due_at=term_again(state, order.at, policy),
+                )
+            ]
+        case Close():
+            _must_not_be(state, "closed")
+            if standing.open and not order.reason:
+                raise Refused("unresolved", status=standing.status)
+            return [
+                CaseClosed(
+                    case_id=opened.case_id,
+                    customer_id=opened.customer_id,
+                    at=order.at,
+                    by=order.by,
+                    reason=order.reason,
+                )
+            ]
+        case Refer():
+            _must_not_be(state, "closed", "referred")
+            return [
+                CaseReferred(
+                    case_id=opened.case_id,
+                    customer_id=opened.customer_id,
+                    at=order.at,
+                    by=order.by,
+                    to=order.to,
+                    reason=order.reason,
+                )
+            ]
+        case _:
+            assert_never(order)
+
+
+def _must_not_be(state: Case, *statuses: str) -> None:
+    status = state.standing.status
+    if status not in statuses:
+        return
+    if status == "referred":
+        raise Refused("already_referred", to=state.standing.referred_to or "?")
+    raise Refused("already_resolved" if status == "resolved" else "already_closed")
+
+
+def term_again(state: Case, at: datetime, policy: Policy) -> datetime:
+    """The case's own term once more, counted from a reopening."""
+    term = state.opened.term
+    return Term(int(term["amount"]), term["unit"]).end(at, policy.calendar(str(term.get("regime", ""))))
+
+
+def _happened(state: Case, update: CaseUpdateRecorded, policy: Policy) -> EventData:
+    """The contact centre's word as an event of the case, at the time it happened there."""
+    case_id, customer_id = state.opened.case_id, state.opened.customer_id
+    at, by = update.occurred_at, update.agent or f"source:{update.origin}"
+    effects = Effects.HISTORY if update.effects is Effects.HISTORY else Effects.LIVE
+    match update.status:
+        case CaseStatus.ASSIGNED:
+            return CaseAssigned(
+                case_id=case_id,
+                customer_id=customer_id,
+                at=at,
+                by=by,
+                effects=effects,
+                agent=update.agent,
+                team=update.team,
+            )
+        case CaseStatus.RESPONDED:
+            # The contact centre has already written to the customer: the fact alone is kept, nothing is sent again.
+            return CaseResponded(
+                case_id=case_id, customer_id=customer_id, at=at, by=by, effects=effects, procedure=update.procedure
+            )
+        case CaseStatus.RESOLVED:
+            return CaseResolved(
+                case_id=case_id,
+                customer_id=customer_id,
+                at=at,
+                by=by,
+                effects=effects,
+                outcome=update.outcome if update.outcome in OUTCOMES else "explained",
+                reason=update.note,
+                procedure=update.procedure,
+            )
+        case CaseStatus.REOPENED:
+            return CaseReopened(
+                case_id=case_id,
+                customer_id=customer_id,
+                at=at,
+                by=by,
+                effects=effects,
+                reason=update.note,
+                due_at=term_again(state, at, policy),
+            )
+        case CaseStatus.CLOSED:
+            return CaseClosed(case_id=case_id, customer_id=customer_id, at=at, by=by, effects=effects)
+        case _:
+            assert_never(update.status)
