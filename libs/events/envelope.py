@@ -7,7 +7,6 @@ On Kafka an event travels in the binary form (`to_record`, `from_record`); over 
 forms of `libs.events.cloudevent`, whose names stand here too.
 """
 
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +22,7 @@ from libs.events.cloudevent import (
     to_http_binary,
     to_http_structured,
 )
+from libs.events.ids import NAMESPACE, derived_id, natural_id
 from libs.events.log import Outgoing, Record
 
 __all__ = [
@@ -43,18 +43,6 @@ __all__ = [
     "to_record",
     "unchained",
 ]
-
-NAMESPACE = uuid.UUID("6a0a2c5e-0c7b-5f0e-9a53-4c617a6f0001")
-
-
-def derived_id(cause_id: str, handler: str, index: int) -> str:
-    """The id of an event that a handler derives: uuid5 of (cause, handler, index), so that doing it again gives it again."""
-    return str(uuid.uuid5(NAMESPACE, f"{cause_id}/{handler}/{index}"))
-
-
-def natural_id(*parts: str) -> str:
-    """The id of a fact that outside systems already identify (source and external id, a token …)."""
-    return str(uuid.uuid5(NAMESPACE, "\x1f".join(parts)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
 from libs.events.catalogue.interactions import CaseStatus, CaseUpdateRecorded, Effects
-from libs.events.envelope import natural_id
+from libs.events.ids import natural_id
 from services.intake.domain.fields import TEXT, Identifier, Moment, Short, SourceId
 from services.intake.domain.interactions import moment, trusted
 from services.intake.domain.sources import Source

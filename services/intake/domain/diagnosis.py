@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from services.intake.domain.fields import PATTERN_CODES, WITHOUT_ZONE
 from services.intake.domain.faults import Fault
+from services.intake.domain.fields import PATTERN_CODES, WITHOUT_ZONE
 
 _TYPE_EXPECTED = {
     "string_type": "string",

@@ -72,8 +72,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Not a telephone number; an example: +573001234567.",
     ),
     "invalid_amount": (
-        "Debe ser un número decimal como texto, por ejemplo \"12.50\".",
-        "Must be a decimal number as text, for example \"12.50\".",
+        'Debe ser un número decimal como texto, por ejemplo "12.50".',
+        'Must be a decimal number as text, for example "12.50".',
     ),
     "invalid_currency": ("No es un código ISO 4217; ejemplo: COP.", "Not an ISO 4217 code; an example: COP."),
     "not_flat": (
@@ -165,7 +165,9 @@ def sentence(code: str, language: str, values: Mapping[str, Any] | None = None) 
         known["expected"] = EXPECTED[known["expected"]][column]
     if "hint" in known:
         hint = known["hint"]
-        known["hint"] = "" if not hint else (f"; ¿quiso decir «{hint}»?" if column == 0 else f"; did you mean `{hint}`?")
+        known["hint"] = (
+            "" if not hint else (f"; ¿quiso decir «{hint}»?" if column == 0 else f"; did you mean `{hint}`?")
+        )
     return SENTENCES[code][column].format(**known)
 
 

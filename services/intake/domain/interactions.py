@@ -10,7 +10,7 @@ from typing_extensions import TypedDict  # pydantic reads total/Required of this
 
 from libs.events.catalogue.base import EventData
 from libs.events.catalogue.interactions import Channel, Effects, InteractionRecorded, Kind, Money
-from libs.events.envelope import natural_id
+from libs.events.ids import natural_id
 from services.intake.domain.faults import Fault, Refused
 from services.intake.domain.fields import (
     AHEAD,
@@ -56,7 +56,7 @@ class CustomerIn(TypedDict, total=False):
 class MoneyIn(TypedDict, total=False):
     """An amount as decimal text and an ISO 4217 currency."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # how pydantic reads it from a TypedDict
 
     amount: Required[Amount]
     currency: Required[Currency]
@@ -65,7 +65,7 @@ class MoneyIn(TypedDict, total=False):
 class InteractionIn(TypedDict, total=False):
     """One contact as a sender writes it."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # how pydantic reads it from a TypedDict
 
     source: Required[SourceId]
     external_id: Required[Identifier]
@@ -129,7 +129,9 @@ def prepare(
     """
     occurred_at = moment(element["occurred_at"], now)
     if not (
-        _not_blank(element.get("text")) or _not_blank(element.get("subject")) or _not_blank(element.get("declared_motive"))
+        _not_blank(element.get("text"))
+        or _not_blank(element.get("subject"))
+        or _not_blank(element.get("declared_motive"))
     ):
         raise Refused(Fault("/text", "nothing_said"))
     customer = element["customer"]

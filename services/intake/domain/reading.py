@@ -172,7 +172,9 @@ def blemishes(element: Any, at: str = "", depth: int = 0) -> Iterator[Fault]:
         yield from _text(element, at)
     elif isinstance(element, dict):
         if isinstance(element, _Repeated):
-            yield from (Fault(f"{at}/{_shown(name)}", "duplicate_member", {"name": _shown(name)}) for name in element.names)
+            yield from (
+                Fault(f"{at}/{_shown(name)}", "duplicate_member", {"name": _shown(name)}) for name in element.names
+            )
         for name, nested in element.items():
             yield from _text(name, f"{at}/{_shown(name)}")
             yield from blemishes(nested, f"{at}/{_shown(name)}", depth + 1)

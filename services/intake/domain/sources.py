@@ -8,7 +8,19 @@ from libs.events.catalogue.interactions import Channel, Effects, InteractionReco
 
 INTERACTIONS_FORM = "interactions"
 # What a source may say once instead of in every element.
-DEFAULTS = ("kind", "channel", "language", "touchpoint", "product", "location", "team", "agent", "supplier", "segment", "locale")
+DEFAULTS = (
+    "kind",
+    "channel",
+    "language",
+    "touchpoint",
+    "product",
+    "location",
+    "team",
+    "agent",
+    "supplier",
+    "segment",
+    "locale",
+)
 
 
 def _blank() -> dict[str, Any]:
