@@ -319,7 +319,12 @@ def _temporary_directory() -> Path:
             return directory
         os.chown(directory, user.pw_uid, user.pw_gid)
         probe = subprocess.run(
-            ["test", "-w", str(directory)], check=False, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/"
+            ["/bin/sh", "-c", 'test -w "$0"', str(directory)],
+            check=False,
+            user=user.pw_uid,
+            group=user.pw_gid,
+            extra_groups=[],
+            cwd="/",
         )
         if probe.returncode == 0:
             return directory
