@@ -28,7 +28,8 @@ class UnknownOutcome(LogError):
 
 
 class FencedError(LogError):
-    """Another publisher of this name was started later. This one must stop: nothing it sends will be kept."""
+    """Another publisher of this name was started later; nothing this one sends from now on is kept. It stops, or takes the
+    service's lock again before it starts anew. What became of its last publish, its successor finds in the log's tail."""
 
 
 class PublisherSpent(LogError):
@@ -37,6 +38,10 @@ class PublisherSpent(LogError):
 
 class UnknownTopic(LogError):
     """No such topic or partition. `lazo topics apply` creates what is missing."""
+
+
+class RecordTooLarge(LogError):
+    """A record is larger than the log takes. Nothing was published; trying again does not help."""
 
 
 class OutOfRange(LogError):
