@@ -52,7 +52,8 @@ def lines_matching(patterns: list[str], files: tuple[Path, ...]) -> list[str]:
     ids=["registry", "machine", "leftover"],
 )
 def test_no_tracked_file_names_a_registry_a_machine_or_a_leftover(what: str, patterns: list[str]) -> None:
-    assert lines_matching(patterns, tracked()) == [], f"these lines name {what}"
+    found = lines_matching(patterns, tracked())
+    assert not found, f"these lines name {what}:\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,8 @@ def test_the_patterns_leave_the_rest_in_peace(line: str) -> None:
 def test_files_are_short_enough_to_be_read_at_once() -> None:
     code = [path for path in tracked() if path.suffix in {".py", ".js", ".css", ".html", ".sh"}]
     lengths = {relative(path): len((text_of(path) or "").splitlines()) for path in code}
-    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+    too_long = [f"{name}: {length} lines" for name, length in lengths.items() if length > LONGEST]
+    assert not too_long, "\n" + "\n".join(too_long)
 
 
 def test_every_silenced_check_says_why() -> None:
@@ -92,4 +94,4 @@ def test_every_silenced_check_says_why() -> None:
         for number, line in enumerate((text_of(path) or "").splitlines(), 1)
         if REASONLESS.search(line)
     ]
-    assert guilty == []
+    assert not guilty, "\n" + "\n".join(guilty)

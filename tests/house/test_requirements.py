@@ -97,7 +97,7 @@ def test_an_image_with_one_service_has_all_that_the_service_imports(part: str) -
         for module in third_party(path)
         if not {normal(owner) for owner in owners.get(module, [module])} & allowed
     }
-    assert undeclared == set()
+    assert not undeclared, "\n" + "\n".join(sorted(undeclared))
 
 
 def test_make_help_lists_every_target() -> None:
