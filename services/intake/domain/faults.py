@@ -138,6 +138,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "No es un código de país ISO 3166 de dos letras; ejemplo: CO.",
         "Not a two-letter ISO 3166 country code; an example: CO.",
     ),
+    "meaningless": (
+        "No contiene letras ni cifras.",
+        "Holds no letter and no digit.",
+    ),
     "invalid_value": ("Valor no válido: {reason}.", "Not a valid value: {reason}."),
 }
 

@@ -18,6 +18,7 @@ _SCHEME = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,39}")
 _LOOSE = re.compile(r"[\s.\-/]")
 _NOT_DIGITS = re.compile(r"\D")
 _MAX_EXTRA = 20
+_FEWEST_DIGITS = 3
 
 
 def extras_of(customer: Mapping[str, Any]) -> dict[str, str]:
@@ -32,6 +33,8 @@ def extras_of(customer: Mapping[str, Any]) -> dict[str, str]:
             faults.append(Fault(at, "wrong_type", {"expected": "string"}))
         elif len(text := str(value).strip()) > SHORT:
             faults.append(Fault(at, "too_long", {"limit": SHORT}))
+        elif text and not any(map(str.isalnum, text)):
+            faults.append(Fault(at, "meaningless"))
         elif text:
             extra[name] = text
     if len(extra) > _MAX_EXTRA:
@@ -64,8 +67,10 @@ def identify(
         phone = number or given_phone
         if number:
             found["phone"] = number
+        elif len(digits := _NOT_DIGITS.sub("", given_phone)) < _FEWEST_DIGITS:
+            raise Refused(Fault("/customer/phone", "invalid_phone"))
         else:
-            found[f"phone@{source}"] = _NOT_DIGITS.sub("", given_phone)
+            found[f"phone@{source}"] = digits
     for name, value in extra.items():
         if name == "document":
             found[name] = f"{region}:{value}" if region else value
