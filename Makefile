@@ -68,9 +68,15 @@ docs: setup  ## execute the code blocks of docs/
 
 .PHONY: bench
 bench: setup  ## measure; ONLY=M1,M2 runs some; writes bench/results.json
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	$(BIN)/python tests/engines/obtain.py postgres kafka
+	@$(MAKE) --no-print-directory $(PEERS) || echo 'peers could not be installed; what is measured beside them says so'
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+PEERS := .bench/peers/.installed
+$(PEERS): requirements/peers.txt
+	$(PYTHON) -m venv .bench/peers
+	.bench/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
+	@touch $@
 
 .PHONY: faults
 faults: engines  ## kill services, broker and database again and again (minutes)
@@ -86,6 +92,7 @@ requirements: setup  ## pin again what pyproject.toml allows (ARGS=--upgrade tak
 	$(call compile,pyproject.toml --extra all --constraints requirements/dev.txt,base)
 	$(call compile,pyproject.toml --extra bench --constraints requirements/dev.txt,bench)
 	$(call compile,requirements/build.in,build)
+	$(call compile,requirements/peers.in,peers)
 	@! grep -nE 'https?://' requirements/*.txt || { echo 'requirements must carry no address' >&2; exit 1; }
 
 # Hashes, every platform and Python from 3.11 on, and no address: where packages come from is the reader's own setting.
@@ -95,5 +102,5 @@ endef
 
 .PHONY: clean
 clean:  ## remove .venv, caches and what a run left behind
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info bench/results.json
+	rm -rf $(VENV) .bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info bench/results.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
