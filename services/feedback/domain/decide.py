@@ -26,7 +26,7 @@ from libs.events.catalogue.feedback import (
     FeedbackRequested,
 )
 from libs.events.catalogue.interactions import CaseStatus, CaseUpdateRecorded, Channel, Effects
-from libs.events.envelope import natural_id
+from libs.events.ids import natural_id
 from services.feedback.domain import requests
 from services.feedback.domain.calendars import Calendar, Term
 from services.feedback.domain.case import OUTCOMES, Case, evolve

@@ -7,7 +7,7 @@ from datetime import datetime
 from libs.events.catalogue.base import EventData
 from libs.events.catalogue.feedback import FeedbackAnswered, FeedbackExpired, FeedbackReported, FeedbackRequested
 from libs.events.catalogue.interactions import Channel
-from libs.events.envelope import natural_id
+from libs.events.ids import natural_id
 from services.feedback.domain.refusals import Refused
 
 RANKS: Mapping[str, int] = {"requested": 0, "accepted": 10, "sent": 20, "failed": 30, "delivered": 40, "complained": 50}

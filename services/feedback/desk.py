@@ -1,0 +1,201 @@
+"""The desk: loads cases, asks the domain, writes down what it decided. One way for topics, timers and people alike."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Table
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.events.catalogue import decode
+from libs.events.catalogue.base import EventData
+from libs.events.catalogue.feedback import CaseOpened, CaseResolved, CaseResponded, FeedbackRequested
+from libs.events.envelope import Event
+from libs.events.ids import natural_id
+from libs.events.store import Draft, Unit
+from libs.events.timers import Timer
+from libs.events.vault import Vault
+from services.feedback import tables
+from services.feedback.domain.case import Case, evolve, fold
+from services.feedback.domain.decide import Command, Policy, decide, timers
+from services.feedback.domain.requests import TWO_WAY
+from services.feedback.rows import FIXED_CASE, FIXED_REQUEST, case_row, mutable, request_row, requested_event_id
+from services.feedback.tokens import token_hash, token_of
+from services.feedback.wording import Wording
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The update or request an event follows from, where the log's own event is not at hand any more."""
+
+    id: str
+    correlationid: str | None
+    traceparent: str | None
+
+    @property
+    def causationid(self) -> str:
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One command for one case. `id` is given to the first event it leads to; without one it is derived or random."""
+
+    case_id: str
+    command: Command
+    cause: Event | Timer | Origin | None = None
+    id: str | None = None
+
+
+def stream_of(case_id: str) -> str:
+    return f"case/{case_id}"
+
+
+def opened_event_id(case_id: str) -> str:
+    return natural_id("opened", case_id)
+
+
+class Desk:
+    """Applies commands in one unit: a handful of statements for any number of cases."""
+
+    def __init__(self, vault: Vault, policy: Policy, wording: Wording) -> None:
+        self._vault = vault
+        self._policy = policy
+        self._wording = wording
+
+    async def load(self, unit: Unit, case_ids: Collection[str], *, erased: bool = False) -> dict[str, Case]:
+        """The cases by id; those that are not there are missing. The address alone is opened; None once the person was
+        erased, or with `erased`, which does not wait for a cached key to be forgotten."""
+        streams = await unit.streams([stream_of(case_id) for case_id in case_ids])
+        found = [events for events in streams.values() if events]
+        firsts = [events[0] for events in found]
+        openings = [decode(event) for event in firsts] if erased else await unit.open(firsts)
+        states: dict[str, Case] = {}
+        for opening, events in zip(openings, found, strict=True):
+            if erased and isinstance(opening, CaseOpened):
+                opening = opening.model_copy(update={"address": None})
+            state = fold([opening, *(decode(event) for event in events[1:])])
+            assert state is not None
+            states[state.case_id] = state
+        return states
+
+    async def apply(
+        self, unit: Unit, tasks: Sequence[Task], *, fresh: Collection[str] = (), erased: bool = False
+    ) -> dict[str, list[EventData]]:
+        """Carry out tasks in order; the events each case's tasks led to. Raises Refused, and then nothing is written.
+
+        `fresh`: cases known not to exist yet, which need not be looked for.
+        """
+        wanted = dict.fromkeys(task.case_id for task in tasks)
+        states = await self.load(unit, [case_id for case_id in wanted if case_id not in fresh], erased=erased)
+        before = dict(states)
+        led: dict[str, list[EventData]] = {case_id: [] for case_id in wanted}
+        for task in tasks:
+            state = states.get(task.case_id)
+            events = decide(state, task.command, unit.now, self._policy)
+            for index, data in enumerate(events):
+                expected = 0 if state is None else state.version
+                state = evolve(state, data)
+                if isinstance(data, FeedbackRequested):
+                    data = await self._complete(unit, state, data, events)
+                unit.emit(
+                    Draft(
+                        stream=stream_of(task.case_id),
+                        data=data,
+                        key=state.opened.customer_id,
+                        time=_time(data),
+                        id=self._id(task, data, index),
+                        cause=task.cause,
+                    ),
+                    expected=expected,
+                )
+                led[task.case_id].append(data)
+            if state is not None:
+                states[task.case_id] = state
+        touched = [case_id for case_id in wanted if led[case_id] or (erased and case_id in states)]
+        await self._save(unit, [(before.get(case_id), states[case_id]) for case_id in touched])
+        return led
+
+    @staticmethod
+    def _id(task: Task, data: EventData, index: int) -> str | None:
+        if isinstance(data, CaseOpened):
+            return opened_event_id(data.case_id)
+        if isinstance(data, FeedbackRequested):
+            return requested_event_id(data.request_id)
+        return task.id if index == 0 else None
+
+    async def _complete(
+        self, unit: Unit, state: Case, request: FeedbackRequested, events: Iterable[EventData]
+    ) -> FeedbackRequested:
+        """Fill in what the domain leaves open: address, token of the page, and the text the customer reads."""
+        opened = state.opened
+        outcome = said = None
+        if request.purpose == "answer":
+            resolved = next((data for data in events if isinstance(data, CaseResolved)), None)
+            if resolved is None:  # a fact out of order made an earlier resolution the answer of its own round
+                resolved = await self._last_resolution(unit, state)
+            outcome, said = resolved.outcome, resolved.reason
+        elif request.purpose == "response":
+            said = next((data.text for data in events if isinstance(data, CaseResponded)), None)
+        token = token_of(self._vault, request.request_id) if request.purpose in TWO_WAY else None
+        regime = str(opened.term.get("regime", ""))
+        body = self._wording.text(
+            request.purpose,
+            request.language,
+            number=opened.case_ref or opened.case_id[:8].upper(),
+            kind=str(opened.kind),
+            due=state.due_at,
+            zone=self._policy.calendar(regime).zone,
+            outcome=outcome,
+            said=said,
+            token=token,
+        )
+        return request.model_copy(update={"address": opened.address, "body": body, "token": token})
+
+    async def _last_resolution(self, unit: Unit, state: Case) -> CaseResolved:
+        events = await unit.stream(stream_of(state.case_id))
+        opened = await unit.open([event for event in events if event.type == CaseResolved.TYPE])
+        return max((data for data in opened if isinstance(data, CaseResolved)), key=lambda data: data.at)
+
+    async def _save(self, unit: Unit, changes: Sequence[tuple[Case | None, Case]]) -> None:
+        """Rows and timers follow the states: whatever a state no longer wants is cancelled, what it wants is there."""
+        request_rows: list[dict[str, Any]] = []
+        for before, after in changes:
+            known: Mapping[str, Any] = {} if before is None else before.requests
+            for id, request in after.requests.items():
+                if known.get(id) is not request:
+                    hashed = token_hash(self._vault, token_of(self._vault, id)) if request.purpose in TWO_WAY else None
+                    request_rows.append(request_row(request, after.opened.language or "es", hashed))
+            had, wants = timers(before, self._policy), timers(after, self._policy)
+            for (kind, key), due in wants.items():
+                if had.get((kind, key)) != due:
+                    unit.schedule(kind, key, due, {"case": after.case_id})
+            for kind, key in had.keys() - wants.keys():
+                unit.cancel(kind, key)
+        rows = [case_row(after) for _, after in changes]
+        await upsert(unit.connection, tables.cases, rows, "case_id", FIXED_CASE)
+        await upsert(unit.connection, tables.requests, request_rows, "request_id", FIXED_REQUEST)
+
+
+def _time(data: EventData) -> datetime:
+    """When the fact happened, by whatever name its model has for that."""
+    for name in ("at", "received_at", "requested_at"):
+        value = getattr(data, name, None)
+        if isinstance(value, datetime):
+            return value
+    raise ValueError(f"{data.TYPE} says no time")
+
+
+async def upsert(
+    connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]], key: str, fixed: frozenset[str]
+) -> None:
+    """Insert the rows, or bring the columns that may change up to date, in one statement."""
+    if not rows:
+        return
+    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    statement: Any = insert(table)
+    changing = {name: statement.excluded[name] for name in mutable(rows[0], fixed)}
+    await connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=changing), list(rows))
