@@ -1,10 +1,16 @@
 """Which failures pass by themselves, and which come again however often one tries."""
 
 import sqlite3
+import traceback
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from libs.events.catalogue import UnknownVersion, personal_fields
+from libs.events.catalogue.base import EventData
 from libs.events.log import LogError
 
 
@@ -54,6 +60,15 @@ _SQLITE = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PROTOCOL,
 }
+_PASSING = (
+    Transient,
+    UnknownVersion,
+    LogError,
+    ConnectionError,
+    TimeoutError,
+    PoolTimeout,
+    InterfaceError,
+)
 # 28: no space left, 122: quota, 5: I/O error.
 _ERRNOS = {5, 28, 122}
 
@@ -90,3 +105,45 @@ def _driver_says_transient(error: BaseException | None) -> bool:
         return code is not None and (code & 0xFF) in _SQLITE
     code = sqlstate(error)
     return code is not None and code.startswith(_SQLSTATES)
+
+
+def describe(error: BaseException, opened: Iterable[EventData] = ()) -> str:
+    """The error as tables and logs may keep it: type, place, and the message, unless the message repeats personal text of
+    what the handler had opened. A ValidationError is told without the values that were refused."""
+    if isinstance(error, ValidationError):
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        message = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in found)
+    else:
+        message = str(error)
+    if any(_repeats(message, value) for data in opened for value in _personal_values(data)):
+        message = "(the message repeats personal text and is withheld)"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = (
+        f" (line {frames[-1].lineno} of {frames[-1].filename.rpartition('/')[2]}, {frames[-1].name})" if frames else ""
+    )
+    return f"{type(error).__qualname__}: {message}"[:4_000].replace("\x00", "\ufffd") + place
+
+
+def _personal_values(data: EventData) -> Iterator[str]:
+    for name in personal_fields(type(data)):
+        yield from _strings(getattr(data, name))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _strings(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _strings(part)
+    elif isinstance(value, BaseModel):
+        yield from _strings(value.model_dump())
+
+
+def _repeats(message: str, value: str) -> bool:
+    """Whether the message holds the value, or eleven characters of it in a row (windows of eight, every four)."""
+    if len(value) < 8:
+        return len(value) > 2 and value in message
+    return any(value[at : at + 8] in message for at in range(0, len(value) - 7, 4))

@@ -83,7 +83,7 @@ class Sqlite:
 
     async def streams(self, connection: AsyncConnection, streams: Collection[str]) -> Sequence[Any]:
         found: Any = await connection.exec_driver_sql(
-            SELECT_EVENTS + " WHERE stream IN (SELECT value FROM json_each(?)) ORDER BY stream, version",
+            SELECT_EVENTS + " WHERE stream IN (SELECT value FROM json_each(?)) ORDER BY stream, version",  # noqa: S608
             (_json(streams),),
         )
         rows: Sequence[Any] = found.all()

@@ -52,6 +52,7 @@ class Store:
             engine if engine.dialect.name == "sqlite" else engine.execution_options(isolation_level="REPEATABLE READ")
         )
         self._listeners: list[Callable[[Committed], None]] = []
+        self.open_units = 0  # begun and not yet told to the listeners
 
     def partition(self, topic: str, key: str) -> int:
         """The partition of a key in the topic, as the log will have it."""
@@ -74,11 +75,15 @@ class Store:
         Raises ConcurrencyConflict at exit when a stream is not at the version expected of it.
         """
         engine = self.engine if handler is None else self._handling
-        async with writing(engine) as connection:
-            unit = Unit(self, connection, self.clock.now(), cause, handler)
-            yield unit
-            await unit.flush()
-        self.finished(unit)
+        self.open_units += 1
+        try:
+            async with writing(engine) as connection:
+                unit = Unit(self, connection, self.clock.now(), cause, handler)
+                yield unit
+                await unit.flush()
+            self.finished(unit)
+        finally:
+            self.open_units -= 1
 
     def finished(self, unit: Unit) -> None:
         """To be called once the unit's transaction is committed."""

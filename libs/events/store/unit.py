@@ -52,6 +52,7 @@ class Unit:
         self.appended = 0
         self.earliest_due: datetime | None = None
         self.timers_changed = False
+        self.opened: list[EventData] = []  # what an error message must not repeat
         self._store = store
         self._cause = cause
         self._pending: list[Pending] = []
@@ -113,7 +114,9 @@ class Unit:
 
     async def open(self, events: Sequence[Event]) -> list[EventData]:
         """The events' data as their newest models, personal fields in the clear, None where the person was erased."""
-        return await opened(self._store.vault, events)
+        found = await opened(self._store.vault, events)
+        self.opened.extend(found)
+        return found
 
     async def flush(self) -> None:
         """Write what was emitted and scheduled so far. Raises ConcurrencyConflict, Unsealable."""

@@ -1,0 +1,350 @@
+"""Handling one batch: one transaction, and what follows when a handler fails."""
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.events import faults
+from libs.events.consumer.batch import Batch, single
+from libs.events.consumer.discipline import Discipline, upsert_for
+from libs.events.consumer.subscriptions import Subscription
+from libs.events.envelope import Event
+from libs.events.errors import ConcurrencyConflict, describe, is_conflict, is_transient
+from libs.events.log import Record, TopicPartition
+from libs.events.quarantine import ENVELOPE, Failure, Quarantine
+from libs.events.settings import MachinerySettings
+from libs.events.store import Store, Unit
+
+logger = logging.getLogger("lazo.consumer")
+
+# Conflicts with other transactions settle by going again at once; a handler that always conflicts has a bug.
+CONFLICTS = 5
+BATCH = "*batch"  # the attempts of a whole batch: how many processes began it
+RECORD = "*record"  # the attempts of one record by processes that ended in the middle of it
+
+
+class BreakerOpen(Exception):
+    """Most of what was handled would be parked: a mistake in the deployment, not in the events."""
+
+
+class _Rerun(Exception):
+    """Roll back; count the attempts; go again."""
+
+
+Place = tuple[str, int, int, str]  # topic, partition, offset, handler
+
+
+@dataclass(slots=True)
+class _Failed:
+    record: Record
+    event: Event
+    handler: str
+    error: str
+
+
+class Handling:
+    """The transactions of one consumer group.
+
+    A batch goes through three modes. *Together*: every subscription gets all its events of the batch at once. When that
+    fails for good, *isolated*: event by event in savepoints of one transaction, so that the culprit is found while the rest
+    takes effect; it is tried `attempts` times, each counted before it is made, then parked in the transaction that moves
+    the offset. When processes died in the middle of the batch, *one by one*: a transaction for each record, its attempt
+    stored before, so that a record that kills the process is known by its count.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        group: str,
+        subscriptions: Sequence[Subscription],
+        quarantine: Quarantine,
+        discipline: Discipline,
+        settings: MachinerySettings,
+    ) -> None:
+        self.store, self.group, self.quarantine = store, group, quarantine
+        self.discipline, self.settings = discipline, settings
+        self._subscriptions = tuple(subscriptions)
+        self._counted: set[TopicPartition] = set()  # whose first batch this process has counted
+        self._clean: set[TopicPartition] = set()  # that have no attempts stored
+        self._careful: dict[TopicPartition, int] = {}  # to be gone through record by record, up to this offset
+        self._outcomes: deque[bool] = deque(maxlen=2 * settings.breaker_least)  # of handled events: parked?
+
+    async def handle(self, batch: Batch) -> None:
+        """Bring the batch to its end: handled, or its culprits parked. Raises Transient and the like (nothing happened, come
+        again), Zombie, BreakerOpen."""
+        self._check_broken(batch)
+        await self._begin(batch)
+        if any(expected < self._careful.get(tp, 0) for tp, (expected, _) in batch.moves.items()):
+            for one in single(batch):
+                await self._one_by_one(one)
+        else:
+            await self._together(batch)
+
+    async def _together(self, batch: Batch) -> None:
+        for _ in range(CONFLICTS):
+            try:
+                await self._once(batch)
+                return
+            except ConcurrencyConflict as conflict:
+                logger.info("%s meets another writer: %s", self.group, conflict)
+            except Exception as error:
+                if is_conflict(error):
+                    continue
+                if isinstance(error, BreakerOpen) or is_transient(error):
+                    raise
+                logger.warning("%s isolates the culprit of a batch of %d: %s", self.group, batch.size, describe(error))
+                break
+        await self._isolate(batch)
+
+    async def _once(self, batch: Batch) -> None:
+        async with self.store.handling() as connection:
+            new, blocked = await self._open(connection, batch)
+            unit = Unit(self.store, connection, self.store.clock.now(), None, "")
+            parked: list[tuple[Record, Event | None, Failure]] = []
+            by_handler: dict[str, list[Event]] = {}
+            for record, event, wanted in batch.events:
+                if event.id not in new:
+                    continue
+                new.discard(event.id)  # a second record of the same event in this batch
+                for subscription in wanted:
+                    if (subscription.name, event.partitionkey) in blocked:
+                        parked.append((record, event, _behind(subscription)))
+                    else:
+                        by_handler.setdefault(subscription.name, []).append(event)
+            for subscription in self._subscriptions:
+                events = by_handler.get(subscription.name)
+                if events:
+                    await self._call(subscription, unit, events)
+            await unit.flush()
+            await self._close(connection, batch, parked)
+        await self._committed(batch, [unit], parked)
+
+    async def _call(self, subscription: Subscription, unit: Unit, events: Sequence[Event]) -> None:
+        unit.handler = subscription.name
+        try:
+            await subscription.handle(unit, events)
+        except Exception as error:  # noqa: BLE001 - the discipline raises it again
+            self.discipline.failed(error)
+
+    async def _open(self, connection: AsyncConnection, batch: Batch) -> tuple[set[str], set[tuple[str, str]]]:
+        """The start of every transaction: compare-and-set, inbox, what is blocked."""
+        await self.discipline.claim(self.store, connection, self.group, batch.moves)
+        faults.point("consumer.claimed")
+        new = await self.discipline.fresh(self.store, connection, self.group, batch.ids())
+        faults.point("consumer.inbox")
+        return new, await self.quarantine.blocked(connection, self.group)
+
+    async def _close(
+        self, connection: AsyncConnection, batch: Batch, parked: list[tuple[Record, Event | None, Failure]]
+    ) -> None:
+        """The end of every transaction: what is parked, and the attempts that are over."""
+        items = [*parked, *((record, None, Failure(ENVELOPE, error, 1)) for record, error in batch.broken)]
+        await self.quarantine.park(connection, self.group, items)
+        if not self._clean.issuperset(batch.moves):
+            await self._forget_attempts(connection, batch)
+        faults.point("consumer.handled")
+
+    async def _committed(
+        self, batch: Batch, units: Sequence[Unit], parked: Sequence[tuple[Record, Event | None, Failure]]
+    ) -> None:
+        faults.point("consumer.committed")
+        self._clean.update(batch.moves)
+        for unit in units:
+            self.store.finished(unit)
+        failed = {event.id for _, event, failure in parked if event is not None and failure.state == "parked"}
+        self._outcomes.extend(event.id in failed for _, event, wanted in batch.events if wanted)
+        # Somebody may have replayed the first of a key while this transaction parked a follower behind it.
+        behind = {
+            (failure.handler, event.partitionkey)
+            for _, event, failure in parked
+            if event and failure.state == "waiting"
+        }
+        for handler, key in behind:
+            await self.quarantine.release(self.group, handler, key)
+
+    # Isolation.
+
+    async def _isolate(self, batch: Batch) -> None:
+        counts: dict[Place, int] = {}
+        while True:
+            if counts:
+                counts = await self._count(counts)
+            try:
+                await self._isolated(batch, counts)
+                return
+            except _Rerun:
+                continue
+            except Exception as error:
+                if not is_conflict(error):
+                    raise
+
+    async def _isolated(self, batch: Batch, counts: dict[Place, int]) -> None:
+        """Event by event in savepoints. Raises _Rerun with `counts` grown while a culprit has attempts left."""
+        units: list[Unit] = []
+        failed: list[_Failed] = []
+        parked: list[tuple[Record, Event | None, Failure]] = []
+        handled = 0
+        async with self.store.handling() as connection:
+            new, blocked = await self._open(connection, batch)
+            for record, event, wanted in batch.events:
+                if event.id not in new:
+                    continue
+                new.discard(event.id)
+                handled += bool(wanted)
+                for subscription in wanted:
+                    if (subscription.name, event.partitionkey) in blocked:
+                        parked.append((record, event, _behind(subscription)))
+                        continue
+                    error = await self._in_savepoint(connection, subscription, event, units)
+                    if error is not None:
+                        failed.append(_Failed(record, event, subscription.name, error))
+                        blocked.add((subscription.name, event.partitionkey))
+            again = False
+            for item in failed:
+                place = (item.record.topic, item.record.partition, item.record.offset, item.handler)
+                made = counts.setdefault(place, 1)
+                again = again or made < self.settings.attempts
+                parked.append((item.record, item.event, Failure(item.handler, item.error, made)))
+            if again:
+                raise _Rerun
+            self._check_breaker({item.event.id for item in failed}, handled, failed)
+            await self._close(connection, batch, _in_order(parked))
+        await self._committed(batch, units, parked)
+
+    async def _in_savepoint(
+        self, connection: AsyncConnection, subscription: Subscription, event: Event, units: list[Unit]
+    ) -> str | None:
+        unit = Unit(self.store, connection, self.store.clock.now(), None, subscription.name)
+        try:
+            async with connection.begin_nested():
+                await self._call(subscription, unit, [event])
+                await unit.flush()
+        except Exception as error:
+            if is_transient(error) or is_conflict(error):
+                raise
+            return describe(error, unit.opened)
+        units.append(unit)
+        return None
+
+    async def _count(self, counts: dict[Place, int]) -> dict[Place, int]:
+        """Store one more attempt for each culprit before it is made."""
+        table = self.store.tables.attempts
+        grown = {place: count + 1 for place, count in counts.items()}
+        self._clean.difference_update(TopicPartition(topic, partition) for topic, partition, _, _ in grown)
+        rows = [
+            {"consumer_group": self.group, "topic": t, "partition": p, "offset": o, "handler": h, "count": count}
+            for (t, p, o, h), count in grown.items()
+        ]
+        async with self.store.writing() as connection:
+            statement = upsert_for(connection)(table)
+            await connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=list(table.primary_key.columns), set_={"count": statement.excluded.count}
+                ),
+                rows,
+            )
+        faults.point("quarantine.attempted")
+        return grown
+
+    # What killed a process.
+
+    async def _begin(self, batch: Batch) -> None:
+        """Before the first batch that this process has of a partition: count the processes that began at this offset. The
+        second one goes record by record, since the first did not live to commit. In the steady state nothing is written: a
+        record that kills is met again by a process that does count."""
+        for tp, (expected, following) in batch.moves.items():
+            if tp in self._counted:
+                continue
+            starts = await self._bump(tp, expected, BATCH)
+            if starts > 1 or await self._was_careful(tp, expected):
+                logger.warning("%s begins %s@%d for the %d. time: record by record", self.group, tp, expected, starts)
+                self._careful[tp] = following
+            self._counted.add(tp)
+        faults.point("quarantine.attempted")
+
+    async def _was_careful(self, tp: TopicPartition, offset: int) -> bool:
+        table = self.store.tables.attempts
+        query = select(table.c.offset).where(
+            table.c.consumer_group == self.group,
+            table.c.topic == tp.topic,
+            table.c.partition == tp.partition,
+            table.c.offset == offset,
+            table.c.handler == RECORD,
+        )
+        async with self.store.reading() as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def _bump(self, tp: TopicPartition, offset: int, handler: str) -> int:
+        table = self.store.tables.attempts
+        row = {"consumer_group": self.group, "topic": tp.topic, "partition": tp.partition, "offset": offset}
+        self._clean.discard(tp)
+        async with self.store.writing() as connection:
+            statement = upsert_for(connection)(table).values(**row, handler=handler, count=1)
+            counted = statement.on_conflict_do_update(
+                index_elements=list(table.primary_key.columns), set_={"count": table.c["count"] + 1}
+            )
+            return int((await connection.execute(counted.returning(table.c["count"]))).scalar_one())
+
+    async def _one_by_one(self, one: Batch) -> None:
+        tp, (expected, _) = next(iter(one.moves.items()))
+        made = await self._bump(tp, expected, RECORD)
+        faults.point("quarantine.attempted")
+        if made <= self.settings.attempts or not one.events:
+            await self._together(one)
+            return
+        record, event, wanted = one.events[0]
+        error = f"the process ended while handling it, {made - 1} times"
+        parked: list[tuple[Record, Event | None, Failure]] = [
+            (record, event, Failure(subscription.name, error, made - 1)) for subscription in wanted
+        ]
+        async with self.store.handling() as connection:
+            await self._open(connection, one)
+            await self._close(connection, one, parked)
+        await self._committed(one, [], parked)
+
+    async def _forget_attempts(self, connection: AsyncConnection, batch: Batch) -> None:
+        table = self.store.tables.attempts
+        for tp, (_, following) in batch.moves.items():
+            await connection.execute(
+                delete(table).where(
+                    table.c.consumer_group == self.group,
+                    table.c.topic == tp.topic,
+                    table.c.partition == tp.partition,
+                    table.c.offset < following,
+                )
+            )
+
+    # The breaker.
+
+    def _check_broken(self, batch: Batch) -> None:
+        if batch.size >= self.settings.breaker_least and len(batch.broken) > batch.size * self.settings.breaker_share:
+            raise BreakerOpen(f"{len(batch.broken)} of {batch.size} records are no events: {batch.broken[0][1]}")
+
+    def _check_breaker(self, failed: set[str], handled: int, failures: Sequence[_Failed]) -> None:
+        """Small batches are judged together with the last ones."""
+        earlier = (
+            list(self._outcomes)[-max(0, self.settings.breaker_least - handled) :]
+            if handled < self.settings.breaker_least
+            else []
+        )
+        total, parked = handled + len(earlier), len(failed) + sum(earlier)
+        if total >= self.settings.breaker_least and parked > total * self.settings.breaker_share:
+            raise BreakerOpen(f"{parked} of {total} events would be parked, the last for: {failures[-1].error}")
+
+
+def _behind(subscription: Subscription) -> Failure:
+    return Failure(subscription.name, "waits behind an earlier event of the same key", 0, "waiting")
+
+
+def _in_order(
+    parked: list[tuple[Record, Event | None, Failure]],
+) -> list[tuple[Record, Event | None, Failure]]:
+    """Each key's parked event before those that wait behind it: the quarantine's numbers are the order of release."""
+    return sorted(parked, key=lambda item: item[2].state != "parked")
+
+
+__all__ = ["BreakerOpen", "Handling"]

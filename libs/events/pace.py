@@ -1,0 +1,47 @@
+"""How a loop of the machinery is doing: its pauses after failures, and whether it moves."""
+
+import asyncio
+from time import monotonic
+
+from libs.events.settings import MachinerySettings
+
+
+class Pace:
+    """Pauses that double from failure to failure, and what health tells about the loop."""
+
+    def __init__(self, settings: MachinerySettings) -> None:
+        self._settings = settings
+        self._pause = 0.0
+        self.reason: str | None = None  # why it is not working at the moment
+        self.stopped = False  # by the breaker: it will not try again by itself
+        self.last_move = monotonic()
+        self._retry = asyncio.Event()
+
+    def well(self) -> None:
+        """A round went through, if only to find nothing to do."""
+        self._pause, self.reason = 0.0, None
+
+    def moved(self) -> None:
+        """Something was done."""
+        self.well()
+        self.last_move = monotonic()
+
+    async def back_off(self, error: BaseException, *, least: float = 0.0) -> None:
+        """Wait longer than last time, up to the bound, or until `retry()`."""
+        self.reason = f"{type(error).__name__}: {error}"
+        self._pause = min(max(self._pause * 2, self._settings.backoff_first), self._settings.backoff_most)
+        self._retry.clear()
+        try:
+            async with asyncio.timeout(max(self._pause, least)):
+                await self._retry.wait()
+        except TimeoutError:
+            pass
+
+    def retry(self) -> None:
+        """End the pause now."""
+        self._retry.set()
+
+    @property
+    def idle_seconds(self) -> float:
+        """Real seconds since something was done."""
+        return monotonic() - self.last_move

@@ -1,0 +1,282 @@
+"""The relay: what the store holds and the log does not, published exactly once and in order, by one relay per service.
+
+Each step and what its failure leaves behind:
+
+1. alone: lock of the service, then `publisher.start()`, which fences whoever had the name. Failing: nothing happened.
+2. recovery scan: the service alone writes its topics, so what stands there after the offset last noted is what a former
+   relay published and could not mark. It is marked now. Failing: the next scan does it again.
+3. claim: the oldest unpublished rows. Never "position greater than the last one": on PostgreSQL a smaller position may
+   become visible later. A row stays in the outbox until it is marked, so it is found whenever it appears.
+4. publish: all or none. Failing or unknown: the publisher is thrown away; the scan learns what happened.
+5. mark: rows leave the outbox and the noted offsets move, in one transaction, with a compare-and-set: a relay that was
+   overtaken marks nothing. Failing: the log has them, the scan of the next round finds them.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from sqlalchemy import select, text, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.events import faults
+from libs.events.chain import GENESIS, Break, Walk, chained
+from libs.events.envelope import unchained
+from libs.events.errors import Transient
+from libs.events.log import FencedError, Log, Outgoing, Publisher, Record, TopicPartition
+from libs.events.pace import Pace
+from libs.events.settings import MachinerySettings
+from libs.events.store import Committed, Store
+from libs.events.store.dialect import SELECT_EVENTS
+from libs.events.store.drafts import events_of
+
+logger = logging.getLogger("lazo.relay")
+
+SCAN_PAGE = 2_000
+
+# The join keeps the order of the outbox, whose rows are few; events are reached by their primary key.
+CLAIM = SELECT_EVENTS.replace("SELECT position", "SELECT events.position").replace(
+    " FROM events", ", topic, partition FROM outbox JOIN events ON events.position = outbox.position"
+)
+
+
+class Overtaken(Transient):
+    """Another relay of the service went ahead; this one rebuilds itself and looks."""
+
+
+class _Place:
+    """How far one partition is published, and the chain text there."""
+
+    __slots__ = ("chain", "noted")
+
+    def __init__(self, noted: int, chain: str) -> None:
+        self.noted, self.chain = noted, chain
+
+
+class Relay:
+    """Publishes one service's events. `run()` until cancelled or `stop()`ped; `wake()` after each local commit."""
+
+    def __init__(self, store: Store, log: Log, topics: Sequence[str], settings: MachinerySettings) -> None:
+        self.store, self.log, self.settings = store, log, settings
+        self.name = f"lazo-{store.service}"
+        self.topics = tuple(topics)
+        self.pace = Pace(settings)
+        self.published = 0
+        self.unpublished: int | None = None  # as far as this process knows
+        self.live = False
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._places: dict[TopicPartition, _Place] = {}
+        store.on_commit(self._committed)
+
+    def _committed(self, what: Committed) -> None:
+        if what.appended:
+            if self.unpublished is not None:
+                self.unpublished += what.appended
+            self._woken.set()
+
+    def wake(self) -> None:
+        """Look at once instead of at the next poll."""
+        self._woken.set()
+
+    def finish(self) -> None:
+        """Publish what is there, then end `run()`."""
+        self._stopping = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Publish for ever. Every failure ends in a new start from step 1, after a pause."""
+        while True:
+            try:
+                async with self._alone() as alone:
+                    if alone:
+                        await self._live()
+                        return
+                if self._stopping:
+                    return
+                await self._wait(self.settings.standby_poll)
+            except Exception as error:
+                if self._stopping:
+                    raise
+                fenced = isinstance(error, FencedError | Overtaken)
+                logger.warning("relay %s starts again: %s: %s", self.name, type(error).__name__, error)
+                await self.pace.back_off(error, least=self.settings.standby_poll if fenced else 0.0)
+            finally:
+                self.live = False
+
+    async def _live(self) -> None:
+        publisher = self.log.publisher(self.name)
+        try:
+            async with asyncio.timeout(self.settings.publish_deadline):
+                await publisher.start()
+            await self.recover()
+            self.live = True
+            while True:
+                self._woken.clear()
+                if await self.step(publisher):
+                    continue
+                if self._stopping:
+                    return
+                await self._wait(self.settings.relay_poll)
+        finally:
+            # Never wait for long: an idempotent producer whose broker is away would hang for ever.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await publisher.close()
+
+    async def step(self, publisher: Publisher) -> int:
+        """Claim, publish and mark one batch; how many."""
+        rows = await self.claim()
+        if not rows:
+            self.pace.well()
+            return 0
+        faults.point("relay.claimed")
+        records = self._chain(rows)
+        await self.send(publisher, rows, records)
+        self.published += len(rows)
+        self.pace.moved()
+        return len(rows)
+
+    async def claim(self) -> Sequence[Any]:
+        """The oldest unpublished rows, in the order of their positions."""
+        async with self.store.reading() as connection:
+            return (
+                await connection.execute(text(f"{CLAIM} ORDER BY outbox.position LIMIT {self.settings.relay_batch}"))
+            ).all()
+
+    async def send(self, publisher: Publisher, rows: Sequence[Any], records: Sequence[Outgoing]) -> None:
+        """Publish, then mark; never the other way round."""
+        async with asyncio.timeout(self.settings.publish_deadline):
+            offsets = await publisher.publish(records)
+        faults.point("relay.acked")
+        await self.mark(rows, records, offsets)
+
+    async def mark(self, rows: Sequence[Any], records: Sequence[Outgoing], offsets: Sequence[int]) -> None:
+        """Note what the log has, in one transaction."""
+        reached: dict[TopicPartition, tuple[int, str]] = {}
+        for record, offset in zip(records, offsets, strict=True):
+            reached[TopicPartition(record.topic, record.partition)] = (offset + 1, record.headers[-1][1].decode())
+        await self._note(reached, [row[0] for row in rows])
+        faults.point("relay.marked")
+
+    def _chain(self, rows: Sequence[Any]) -> list[Outgoing]:
+        texts = {tp: place.chain for tp, place in self._places.items()}
+        records = []
+        for row, event in zip(rows, events_of(rows, self.store.source), strict=True):
+            tp = TopicPartition(row[-2], row[-1])
+            record, texts[tp] = chained(unchained(event, tp.topic, tp.partition), texts[tp])
+            records.append(record)
+        return records
+
+    async def recover(self) -> None:
+        """Mark what the log already has. Raises when the log or the store is away."""
+        await self._read_places()
+        for tp, place in list(self._places.items()):
+            walk = Walk(place.chain)
+            breaks: list[Break] = []
+            at = place.noted
+            while True:
+                async with asyncio.timeout(self.settings.publish_deadline):
+                    page = await self.log.read(tp, at, SCAN_PAGE)
+                if not page:
+                    break
+                breaks += [found for record in page for found in walk.feed(record)]
+                at = page[-1].offset + 1
+                marked = await self._mark_found(tp, page, at, walk.last or place.chain)
+                logger.info("relay %s found %d records in %s, %d of them not marked", self.name, len(page), tp, marked)
+            breaks += walk.end()
+            if breaks:
+                logger.error("the chain of %s does not hold: %s; run `lazo verify`", tp, breaks)
+        async with self.store.reading() as connection:
+            self.unpublished = (await connection.execute(text("SELECT count(*) FROM outbox"))).scalar_one()
+
+    async def _read_places(self) -> None:
+        table = self.store.tables.relay_positions
+        wanted = [(topic, number) for topic in self.topics for number in await self.log.ends(topic)]
+        insert = sqlite_insert if self.store.engine.dialect.name == "sqlite" else postgres_insert
+        async with self.store.writing() as connection:
+            for topic, number in wanted:
+                row = {"topic": topic, "partition": number, "next_offset": 0, "chain": GENESIS}
+                await connection.execute(insert(table).values(row).on_conflict_do_nothing())
+            rows = (await connection.execute(select(table))).all()
+        self._places = {TopicPartition(row.topic, row.partition): _Place(row.next_offset, row.chain) for row in rows}
+
+    async def _mark_found(self, tp: TopicPartition, page: Iterable[Record], following: int, chain: str) -> int:
+        ids = [value.decode("utf-8", "replace") for record in page for name, value in record.headers if name == "ce_id"]
+        async with self.store.reading() as connection:
+            events, outbox = self.store.tables.events, self.store.tables.outbox
+            query = select(outbox.c.position).join(events, events.c.position == outbox.c.position)
+            positions = (await connection.execute(query.where(events.c.id.in_(ids)))).scalars().all()
+        await self._note({tp: (following, chain)}, list(positions))
+        return len(positions)
+
+    async def _note(self, reached: Mapping[TopicPartition, tuple[int, str]], positions: list[int]) -> None:
+        table = self.store.tables.relay_positions
+        async with asyncio.timeout(self.settings.publish_deadline), self.store.writing() as connection:
+            for tp, (following, chain) in reached.items():
+                moved = await connection.execute(
+                    update(table)
+                    .where(
+                        table.c.topic == tp.topic,
+                        table.c.partition == tp.partition,
+                        table.c.next_offset == self._places[tp].noted,
+                    )
+                    .values(next_offset=following, chain=chain)
+                )
+                if moved.rowcount != 1:
+                    raise Overtaken(f"another relay published to {tp}")
+            gone = await _delete(connection, positions)
+        for tp, (following, chain) in reached.items():
+            self._places[tp] = _Place(following, chain)
+        if self.unpublished is not None:
+            self.unpublished -= gone
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[bool]:
+        """Whether this is the service's one relay, for as long as the context lasts. It keeps relays from fencing each other
+        by turns; that nothing is published twice does not hang on it, but on the fence and the compare-and-set."""
+        if self.store.engine.dialect.name == "sqlite":
+            descriptor = os.open(f"{self.store.engine.url.database}.relay", os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    yield False
+                else:
+                    yield True
+            finally:
+                os.close(descriptor)
+            return
+        async with self.store.engine.connect() as plain:
+            connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+            key = {"name": f"lazo-relay-{self.store.service}"}
+            query = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || :name, 0))"
+            got = (await connection.execute(text(query), key)).scalar_one()
+            try:
+                yield bool(got)
+            finally:
+                # The session goes back to the pool; the lock must not stay with it. A broken one lost it anyway.
+                await connection.invalidate()
+
+
+async def _delete(connection: AsyncConnection, positions: list[int]) -> int:
+    if connection.dialect.name == "sqlite":
+        query = "DELETE FROM outbox WHERE position IN (SELECT value FROM json_each(?))"
+        found: Any = await connection.exec_driver_sql(query, (orjson.dumps(positions).decode(),))
+    else:
+        found = await connection.exec_driver_sql("DELETE FROM outbox WHERE position = ANY($1::bigint[])", (positions,))
+    count: int = found.rowcount
+    return count
