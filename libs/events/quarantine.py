@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events import faults
 from libs.events.catalogue.base import EventData
-from libs.events.consumer.subscriptions import Routes, Subscription
 from libs.events.envelope import Event, from_record, natural_id
 from libs.events.errors import describe, is_transient
 from libs.events.log import Record
 from libs.events.settings import MachinerySettings
 from libs.events.store import Store, Unit
+from libs.events.subscriptions import Routes, Subscription
 from libs.events.timers import Timer, TimerHandler
 
 logger = logging.getLogger("lazo.quarantine")

@@ -4,7 +4,7 @@ from libs.events.consumer.batch import Batch
 from libs.events.consumer.discipline import Discipline
 from libs.events.consumer.handling import BreakerOpen, Handling
 from libs.events.consumer.loop import Consumer
-from libs.events.consumer.subscriptions import ConsumerSpec, Handler, Routes, Subscription
+from libs.events.subscriptions import ConsumerSpec, Handler, Routes, Subscription
 
 __all__ = [
     "Batch",

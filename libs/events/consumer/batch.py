@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from libs.events.consumer.subscriptions import Routes, Subscription
 from libs.events.envelope import Event, from_record
 from libs.events.errors import describe
 from libs.events.log import Record, TopicPartition
+from libs.events.subscriptions import Routes, Subscription
 
 
 @dataclass(slots=True)

@@ -11,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.events import faults
 from libs.events.consumer.batch import Batch, single
 from libs.events.consumer.discipline import Discipline, upsert_for
-from libs.events.consumer.subscriptions import Subscription
 from libs.events.envelope import Event
 from libs.events.errors import ConcurrencyConflict, describe, is_conflict, is_transient
 from libs.events.log import Record, TopicPartition
 from libs.events.quarantine import ENVELOPE, Failure, Quarantine
 from libs.events.settings import MachinerySettings
 from libs.events.store import Store, Unit
+from libs.events.subscriptions import Subscription
 
 logger = logging.getLogger("lazo.consumer")
 

@@ -8,13 +8,13 @@ from libs.events import faults
 from libs.events.consumer.batch import read_batch
 from libs.events.consumer.discipline import Discipline
 from libs.events.consumer.handling import BreakerOpen, Handling
-from libs.events.consumer.subscriptions import ConsumerSpec, Routes
 from libs.events.errors import Zombie, is_conflict
 from libs.events.log import Log, LogError, Member, Record, TopicPartition
 from libs.events.pace import Pace
 from libs.events.quarantine import Quarantine
 from libs.events.settings import MachinerySettings
 from libs.events.store import Store
+from libs.events.subscriptions import ConsumerSpec, Routes
 
 logger = logging.getLogger("lazo.consumer")
 
