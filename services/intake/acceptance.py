@@ -36,7 +36,7 @@ class Result:
     faults: tuple[Fault, ...] = ()
 
 
-DIFFERENT = (Fault("", "different_content"),)
+DIFFERENT = (Fault("", "different-content"),)
 
 
 class Acceptance:
@@ -113,14 +113,14 @@ class Acceptance:
     async def _source(self, element: Mapping[str, Any], bound: str | None) -> Source:
         name = element["source"]
         if bound is not None and name != bound:
-            raise Refused(Fault("/source", "foreign_source", {"bound": bound}))
+            raise Refused(Fault("/source", "foreign-source", {"bound": bound}))
         source = self._sources.known(name)
         if source is None:
             source = await _answering(self._sources.find(name))
         if source is None:
-            raise Refused(Fault("/source", "unknown_source", {"source": name}))
+            raise Refused(Fault("/source", "unknown-source", {"source": name}))
         if not source.active:
-            raise Refused(Fault("/source", "inactive_source", {"source": name}))
+            raise Refused(Fault("/source", "inactive-source", {"source": name}))
         return source
 
     def _fingerprint(self, element: Mapping[str, Any], occurred_at: Any) -> bytes:

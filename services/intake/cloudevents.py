@@ -18,7 +18,7 @@ def _loads(body: bytes) -> Any:
 def from_events(headers: Mapping[str, str], body: bytes, source: str | None = None) -> list[Any]:
     """Elements or refusals in the order of the events; raises InvalidCloudEvent when the request itself is unreadable."""
     return [
-        Refused(Fault(f"/{event.attribute}", "unreadable_event", {"reason": event.reason}))
+        Refused(Fault(f"/{event.attribute}", "unreadable-event", {"reason": event.reason}))
         if isinstance(event, InvalidCloudEvent)
         else _element(event, source)
         for event in from_http_each(headers, body, _loads)
@@ -28,7 +28,7 @@ def from_events(headers: Mapping[str, str], body: bytes, source: str | None = No
 def _element(event: CloudEvent, source: str | None) -> Any:
     data = event.data
     if not isinstance(data, dict):
-        return Refused(Fault("/data", "not_an_object"))
+        return Refused(Fault("/data", "not-an-object"))
     # `source` + `id` name a CloudEvent as `source` + `external_id` name an interaction; the last part of a URI like
     # /systems/crm is the source's id here.
     data.setdefault("source", source or event.source.rstrip("/").rpartition("/")[2])

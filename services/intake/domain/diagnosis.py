@@ -50,47 +50,47 @@ def _fault(entry: Any, at: str, location: list[Any], known: Mapping[str, Iterabl
     if kind == "extra_forbidden":
         names = list(known.get(pointer(location[:-1]), ()))
         close = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.75)
-        return Fault(at, "unknown_field", {"hint": close[0] if close else ""})
+        return Fault(at, "unknown-field", {"hint": close[0] if close else ""})
     if kind == "string_pattern_mismatch":
-        code = PATTERN_CODES.get(context["pattern"], "invalid_value")
-        if code == "invalid_date" and isinstance(value, str) and WITHOUT_ZONE.match(value):
-            code = "zone_missing"
+        code = PATTERN_CODES.get(context["pattern"], "invalid-value")
+        if code == "invalid-date" and isinstance(value, str) and WITHOUT_ZONE.match(value):
+            code = "zone-missing"
         return Fault(at, code, {"reason": "pattern"})
     if kind in _DATES:
-        return Fault(at, "invalid_date")
+        return Fault(at, "invalid-date")
     if kind == "timezone_aware":
-        return Fault(at, "zone_missing")
+        return Fault(at, "zone-missing")
     if "attributes" in location:
         return _attribute(entry, at, value)
     if kind == "string_too_long":
-        return Fault(at, "too_long", {"limit": context["max_length"]})
+        return Fault(at, "too-long", {"limit": context["max_length"]})
     if kind in {"string_too_short", "too_short"}:
-        return Fault(at, "too_short")
+        return Fault(at, "too-short")
     if kind == "too_long":
-        return Fault(at, "too_many", {"limit": context["max_length"]})
+        return Fault(at, "too-many", {"limit": context["max_length"]})
     if kind in {"enum", "literal_error"}:
-        return Fault(at, "not_allowed", {"allowed": context["expected"].replace("'", "").replace(" or ", ", ")})
+        return Fault(at, "not-allowed", {"allowed": context["expected"].replace("'", "").replace(" or ", ", ")})
     if kind == "string_unicode":
         return Fault(at, "surrogate")
     if not location and kind in {"dict_type", "model_type"}:
-        return Fault(at, "not_an_object")
+        return Fault(at, "not-an-object")
     if kind in _TYPE_EXPECTED:
-        return Fault(at, "wrong_type", {"expected": _TYPE_EXPECTED[kind]})
-    return Fault(at, "invalid_value", {"reason": entry["msg"]})
+        return Fault(at, "wrong-type", {"expected": _TYPE_EXPECTED[kind]})
+    return Fault(at, "invalid-value", {"reason": entry["msg"]})
 
 
 def _attribute(entry: Any, at: str, value: Any) -> Fault:
     kind, context = entry["type"], entry.get("ctx", {})
     if isinstance(value, list | dict) and at.count("/") > 1:
-        return Fault(at, "not_flat")
+        return Fault(at, "not-flat")
     if isinstance(value, float):
-        return Fault(at, "not_finite")
+        return Fault(at, "not-finite")
     if kind == "string_too_long":
-        return Fault(at, "too_long", {"limit": context["max_length"]})
+        return Fault(at, "too-long", {"limit": context["max_length"]})
     if kind == "string_too_short":
-        return Fault(at, "too_short")
+        return Fault(at, "too-short")
     if kind == "too_long":
-        return Fault(at, "too_many", {"limit": context["max_length"]})
+        return Fault(at, "too-many", {"limit": context["max_length"]})
     if kind == "dict_type":
-        return Fault(at, "wrong_type", {"expected": "object"})
-    return Fault(at, "invalid_value", {"reason": entry["msg"]})
+        return Fault(at, "wrong-type", {"expected": "object"})
+    return Fault(at, "invalid-value", {"reason": entry["msg"]})

@@ -33,108 +33,108 @@ class Refused(Exception):
 # code: (Spanish, English). Each says what is wrong and, where there is one, the remedy.
 SENTENCES: dict[str, tuple[str, str]] = {
     "missing": ("Falta este campo obligatorio.", "This required field is missing."),
-    "unknown_field": (
+    "unknown-field": (
         "Campo desconocido{hint}. Los datos propios van en «attributes».",
         "Unknown field{hint}. Data of your own belongs in `attributes`.",
     ),
-    "wrong_type": ("Debe ser {expected}.", "Must be {expected}."),
-    "too_long": ("Más de {limit} caracteres.", "Longer than {limit} characters."),
-    "too_short": ("No puede estar vacío.", "Must not be empty."),
-    "too_many": ("Más de {limit} elementos.", "More than {limit} entries."),
-    "not_allowed": ("Valor no admitido; use uno de: {allowed}.", "Not an allowed value; use one of: {allowed}."),
-    "invalid_id": (
+    "wrong-type": ("Debe ser {expected}.", "Must be {expected}."),
+    "too-long": ("Más de {limit} caracteres.", "Longer than {limit} characters."),
+    "too-short": ("No puede estar vacío.", "Must not be empty."),
+    "too-many": ("Más de {limit} elementos.", "More than {limit} entries."),
+    "not-allowed": ("Valor no admitido; use uno de: {allowed}.", "Not an allowed value; use one of: {allowed}."),
+    "invalid-id": (
         "Solo se admiten caracteres visibles, sin saltos de línea ni caracteres de control.",
         "Only visible characters; no line breaks or control characters.",
     ),
-    "invalid_date": (
+    "invalid-date": (
         "No es una fecha RFC 3339; ejemplo: 2026-03-31T14:05:00-05:00.",
         "Not an RFC 3339 date-time; an example: 2026-03-31T14:05:00-05:00.",
     ),
-    "zone_missing": (
+    "zone-missing": (
         "Falta la zona horaria; termine en Z o en un desfase como -05:00.",
         "The time zone is missing; end with Z or with an offset such as -05:00.",
     ),
-    "in_future": (
+    "in-future": (
         "Está en el futuro: se admite como máximo {latest}.",
         "Lies in the future: the latest accepted is {latest}.",
     ),
-    "too_early": (
+    "too-early": (
         "Anterior a {earliest}: parece una fecha vacía (1900 y 1970 suelen significar «sin dato»).",
         "Before {earliest}: looks like an empty date (1900 and 1970 often stand for no value).",
     ),
-    "invalid_language": (
+    "invalid-language": (
         "No es una etiqueta BCP 47; ejemplos: es, es-CO, pt-BR (con guion, no guion bajo).",
         "Not a BCP 47 tag; examples: es, es-CO, en-GB (hyphen, not underscore).",
     ),
-    "invalid_email": ("No es una dirección de correo.", "Not an e-mail address."),
-    "invalid_phone": (
+    "invalid-email": ("No es una dirección de correo.", "Not an e-mail address."),
+    "invalid-phone": (
         "No es un número de teléfono; ejemplo: +573001234567.",
         "Not a telephone number; an example: +573001234567.",
     ),
-    "invalid_amount": (
+    "invalid-amount": (
         'Debe ser un número decimal como texto, por ejemplo "12.50".',
         'Must be a decimal number as text, for example "12.50".',
     ),
-    "invalid_currency": ("No es un código ISO 4217; ejemplo: COP.", "Not an ISO 4217 code; an example: COP."),
-    "not_flat": (
+    "invalid-currency": ("No es un código ISO 4217; ejemplo: COP.", "Not an ISO 4217 code; an example: COP."),
+    "not-flat": (
         "Solo se admiten textos, números, verdadero/falso o null; sin listas ni objetos anidados.",
         "Only text, numbers, true/false or null; no nested lists or objects.",
     ),
-    "not_finite": ("NaN e infinito no son números JSON.", "NaN and infinity are not JSON numbers."),
-    "customer_unidentified": (
+    "not-finite": ("NaN e infinito no son números JSON.", "NaN and infinity are not JSON numbers."),
+    "customer-unidentified": (
         "El cliente necesita «id» o al menos un identificador (email, phone, document …).",
         "The customer needs `id` or at least one identifier (email, phone, document …).",
     ),
-    "nothing_said": (
+    "nothing-said": (
         "Se requiere al menos uno de: text, subject, declared_motive.",
         "At least one of these is required: text, subject, declared_motive.",
     ),
-    "nul_character": ("Contiene el carácter NUL (\\u0000).", "Contains the NUL character (\\u0000)."),
+    "nul-character": ("Contiene el carácter NUL (\\u0000).", "Contains the NUL character (\\u0000)."),
     "surrogate": (
         "Contiene medio par sustituto Unicode; envíe UTF-8 válido.",
         "Contains half of a Unicode surrogate pair; send valid UTF-8.",
     ),
-    "duplicate_member": (
+    "duplicate-member": (
         "El miembro «{name}» aparece dos veces en el mismo objeto; no se puede saber cuál vale.",
         "The member `{name}` occurs twice in the same object; which one counts cannot be known.",
     ),
-    "invalid_json": ("No es JSON válido: {reason}.", "Not valid JSON: {reason}."),
+    "invalid-json": ("No es JSON válido: {reason}.", "Not valid JSON: {reason}."),
     "invalid_utf8": (
         "No es UTF-8 válido (byte {position}); recodifique antes de enviar.",
         "Not valid UTF-8 (byte {position}); re-encode before sending.",
     ),
-    "too_deep": ("Anidado más de {limit} niveles.", "Nested deeper than {limit} levels."),
-    "not_an_object": ("Cada elemento debe ser un objeto JSON.", "Each element must be a JSON object."),
-    "empty_body": (
+    "too-deep": ("Anidado más de {limit} niveles.", "Nested deeper than {limit} levels."),
+    "not-an-object": ("Cada elemento debe ser un objeto JSON.", "Each element must be a JSON object."),
+    "empty-body": (
         "El cuerpo está vacío; envíe al menos un elemento.",
         "The body is empty; send at least one element.",
     ),
-    "unknown_source": (
+    "unknown-source": (
         "No hay una fuente «{source}»; regístrela con POST /intake/v1/sources.",
         "There is no source `{source}`; register it with POST /intake/v1/sources.",
     ),
-    "inactive_source": (
+    "inactive-source": (
         "La fuente «{source}» está inactiva; actívela con PATCH /intake/v1/sources/{source}.",
         "The source `{source}` is inactive; activate it with PATCH /intake/v1/sources/{source}.",
     ),
-    "foreign_source": (
+    "foreign-source": (
         "Esta clave solo puede enviar a nombre de la fuente «{bound}».",
         "This key may only send for the source `{bound}`.",
     ),
-    "different_content": (
+    "different-content": (
         "Ya existía con otro contenido. Se conserva el primer hecho; para corregirlo envíe otro con un external_id nuevo.",
         "Already known with other content. The first fact is kept; to correct it send another with a new external_id.",
     ),
-    "unreadable_event": ("No es un CloudEvent 1.0 legible: {reason}.", "Not a readable CloudEvent 1.0: {reason}."),
-    "invalid_source_id": (
+    "unreadable-event": ("No es un CloudEvent 1.0 legible: {reason}.", "Not a readable CloudEvent 1.0: {reason}."),
+    "invalid-source-id": (
         "Solo minúsculas, cifras, punto, guion y guion bajo; empieza por letra o cifra; hasta 64.",
         "Only lower-case letters, digits, dot, hyphen and underscore; starts with a letter or digit; up to 64.",
     ),
-    "unknown_default": (
+    "unknown-default": (
         "Solo se pueden predefinir: {allowed}.",
         "Only these can have a default: {allowed}.",
     ),
-    "invalid_region": (
+    "invalid-region": (
         "No es un código de país ISO 3166 de dos letras; ejemplo: CO.",
         "Not a two-letter ISO 3166 country code; an example: CO.",
     ),
@@ -142,7 +142,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "No contiene letras ni cifras.",
         "Holds no letter and no digit.",
     ),
-    "invalid_value": ("Valor no válido: {reason}.", "Not a valid value: {reason}."),
+    "invalid-value": ("Valor no válido: {reason}.", "Not a valid value: {reason}."),
 }
 
 EXPECTED: dict[str, tuple[str, str]] = {
@@ -184,7 +184,8 @@ def problem(name: str, status: int, language: str, faults: tuple[Fault, ...] | l
     """An RFC 9457 problem of one element or of a whole request."""
     entries = [fault.entry(language) for fault in faults]
     return {
-        "type": f"https://lazo.dev/problems/{name}",
+        "type": f"urn:lazo:problem:{name}",
+        "code": name,
         "title": title(name, language),
         "status": status,
         "detail": entries[0]["detail"] if entries else title(name, language),

@@ -33,14 +33,14 @@ VISIBLE = r"^[^\p{Cc}]*$"
 
 # Pattern to code: how a failed pattern is called outside.
 PATTERN_CODES = {
-    RFC3339: "invalid_date",
-    LANGUAGE: "invalid_language",
-    EMAIL: "invalid_email",
-    PHONE: "invalid_phone",
-    AMOUNT: "invalid_amount",
-    CURRENCY: "invalid_currency",
-    SLUG: "invalid_source_id",
-    VISIBLE: "invalid_id",
+    RFC3339: "invalid-date",
+    LANGUAGE: "invalid-language",
+    EMAIL: "invalid-email",
+    PHONE: "invalid-phone",
+    AMOUNT: "invalid-amount",
+    CURRENCY: "invalid-currency",
+    SLUG: "invalid-source-id",
+    VISIBLE: "invalid-id",
 }
 
 

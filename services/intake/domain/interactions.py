@@ -113,9 +113,9 @@ def _not_blank(value: Any) -> bool:
 def moment(at: datetime, now: datetime, pointer: str = "/occurred_at") -> datetime:
     """The instant in UTC; Refused when it lies before 1980 or more than five minutes ahead of `now`."""
     if at < EARLIEST:
-        raise Refused(Fault(pointer, "too_early", {"earliest": EARLIEST.date().isoformat()}))
+        raise Refused(Fault(pointer, "too-early", {"earliest": EARLIEST.date().isoformat()}))
     if at > now + AHEAD:
-        raise Refused(Fault(pointer, "in_future", {"latest": (now + AHEAD).isoformat(timespec="seconds")}))
+        raise Refused(Fault(pointer, "in-future", {"latest": (now + AHEAD).isoformat(timespec="seconds")}))
     return at.astimezone(UTC)
 
 
@@ -133,7 +133,7 @@ def prepare(
         or _not_blank(element.get("subject"))
         or _not_blank(element.get("declared_motive"))
     ):
-        raise Refused(Fault("/text", "nothing_said"))
+        raise Refused(Fault("/text", "nothing-said"))
     customer = element["customer"]
     extra = extras_of(customer) if customer.keys() - PLAIN else {}
     identifiers, phone = identify(source.id, source.region, customer, extra, read_phone)
@@ -166,7 +166,7 @@ def prepare(
     money = values["amount"]
     if money is not None:
         if money["currency"] not in CURRENCIES:
-            raise Refused(Fault("/amount/currency", "invalid_currency"))
+            raise Refused(Fault("/amount/currency", "invalid-currency"))
         values["amount"] = Money.model_construct(amount=money["amount"], currency=money["currency"])
     values["effects"] = effects
     return Prepared(interaction_id, identifiers, values, values["case_ref"])

@@ -28,17 +28,17 @@ def extras_of(customer: Mapping[str, Any]) -> dict[str, str]:
     for name in customer.keys() - PLAIN:
         value, at = customer[name], f"/customer/{name}".replace("~", "~0")
         if name == "source" or not _SCHEME.fullmatch(name):
-            faults.append(Fault(at, "unknown_field", {"hint": ""}))
+            faults.append(Fault(at, "unknown-field", {"hint": ""}))
         elif isinstance(value, bool) or not isinstance(value, str | int):
-            faults.append(Fault(at, "wrong_type", {"expected": "string"}))
+            faults.append(Fault(at, "wrong-type", {"expected": "string"}))
         elif len(text := str(value).strip()) > SHORT:
-            faults.append(Fault(at, "too_long", {"limit": SHORT}))
+            faults.append(Fault(at, "too-long", {"limit": SHORT}))
         elif text and not any(map(str.isalnum, text)):
             faults.append(Fault(at, "meaningless"))
         elif text:
             extra[name] = text
     if len(extra) > _MAX_EXTRA:
-        faults.append(Fault("/customer", "too_many", {"limit": _MAX_EXTRA}))
+        faults.append(Fault("/customer", "too-many", {"limit": _MAX_EXTRA}))
     if faults:
         raise Refused(*faults)
     return extra
@@ -68,7 +68,7 @@ def identify(
         if number:
             found["phone"] = number
         elif len(digits := _NOT_DIGITS.sub("", given_phone)) < _FEWEST_DIGITS:
-            raise Refused(Fault("/customer/phone", "invalid_phone"))
+            raise Refused(Fault("/customer/phone", "invalid-phone"))
         else:
             found[f"phone@{source}"] = digits
     for name, value in extra.items():
@@ -81,5 +81,5 @@ def identify(
         else:
             found[f"{name}@{source}"] = value
     if not found:
-        raise Refused(Fault("/customer", "customer_unidentified"))
+        raise Refused(Fault("/customer", "customer-unidentified"))
     return found, phone

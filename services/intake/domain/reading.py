@@ -71,14 +71,14 @@ def array(body: bytes, form: Form) -> list[Read]:
             return elements
     found = strict_loads(body)
     if not isinstance(found, list):
-        raise Refused(Fault("", "not_an_object"))
+        raise Refused(Fault("", "not-an-object"))
     return [value(element, form) for element in found]
 
 
 def value(element: Any, form: Form) -> Read:
     """An element that is already parsed (with `strict_loads`)."""
     if not isinstance(element, dict):
-        return Refused(Fault("", "not_an_object"))
+        return Refused(Fault("", "not-an-object"))
     faults = tuple(blemishes(element))
     if faults:
         return Refused(*faults)
@@ -139,7 +139,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(name: str) -> NoReturn:
-    raise Refused(Fault("", "invalid_json", {"reason": f"{name} is no JSON number"}))
+    raise Refused(Fault("", "invalid-json", {"reason": f"{name} is no JSON number"}))
 
 
 def strict_loads(body: bytes) -> Any:
@@ -148,7 +148,7 @@ def strict_loads(body: bytes) -> Any:
     Objects with a member given twice come out marked, so that only their element is refused (`blemishes`).
     """
     if not body.strip():
-        raise Refused(Fault("", "empty_body"))
+        raise Refused(Fault("", "empty-body"))
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
@@ -156,24 +156,24 @@ def strict_loads(body: bytes) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except RecursionError:
-        raise Refused(Fault("", "too_deep", {"limit": MAX_DEPTH})) from None
+        raise Refused(Fault("", "too-deep", {"limit": MAX_DEPTH})) from None
     except json.JSONDecodeError as error:
         place = f"{error.msg}, line {error.lineno} column {error.colno}"
-        raise Refused(Fault("", "invalid_json", {"reason": place})) from None
+        raise Refused(Fault("", "invalid-json", {"reason": place})) from None
     except ValueError:  # an integer of more than 4,300 digits
-        raise Refused(Fault("", "invalid_json", {"reason": "a number is too long"})) from None
+        raise Refused(Fault("", "invalid-json", {"reason": "a number is too long"})) from None
 
 
 def blemishes(element: Any, at: str = "", depth: int = 0) -> Iterator[Fault]:
     """What valid JSON may hold and no text should: NUL, halves of surrogate pairs, members given twice, deep nesting."""
     if depth > MAX_DEPTH:
-        yield Fault(at, "too_deep", {"limit": MAX_DEPTH})
+        yield Fault(at, "too-deep", {"limit": MAX_DEPTH})
     elif isinstance(element, str):
         yield from _text(element, at)
     elif isinstance(element, dict):
         if isinstance(element, _Repeated):
             yield from (
-                Fault(f"{at}/{_shown(name)}", "duplicate_member", {"name": _shown(name)}) for name in element.names
+                Fault(f"{at}/{_shown(name)}", "duplicate-member", {"name": _shown(name)}) for name in element.names
             )
         for name, nested in element.items():
             yield from _text(name, f"{at}/{_shown(name)}")
@@ -185,7 +185,7 @@ def blemishes(element: Any, at: str = "", depth: int = 0) -> Iterator[Fault]:
 
 def _text(text: str, at: str) -> Iterator[Fault]:
     if "\0" in text:
-        yield Fault(at, "nul_character")
+        yield Fault(at, "nul-character")
     if not text.isascii() and _SURROGATE.search(text):
         yield Fault(at, "surrogate")
 

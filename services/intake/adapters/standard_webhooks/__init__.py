@@ -33,7 +33,7 @@ def read(delivery_id: str, headers: Mapping[str, str], body: bytes, source: Sour
         try:
             found = from_events(headers, without_bom(body), source.id)
         except InvalidCloudEvent as error:
-            raise Refused(Fault("", "unreadable_event", {"reason": str(error)})) from None
+            raise Refused(Fault("", "unreadable-event", {"reason": str(error)})) from None
         for element in found:
             if isinstance(element, Refused):
                 raise element
@@ -49,7 +49,7 @@ def read(delivery_id: str, headers: Mapping[str, str], body: bytes, source: Sour
     if isinstance(elements, dict):
         elements = [elements]
     if not isinstance(elements, list) or not elements:
-        raise Refused(Fault("", "not_an_object"))
+        raise Refused(Fault("", "not-an-object"))
     single = len(elements) == 1
     read_elements: list[Any] = []
     for index, element in enumerate(elements):

@@ -1,0 +1,1 @@
+"""Files into intake: readers by format, the run that can be stopped and started again, and what it talks to."""
