@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -14,9 +14,13 @@ from libs.events.log import Log
 from libs.events.log_sqlite import SqliteLog
 from libs.events.master_key import decoded, from_file, read_or_make
 from libs.events.vault import Vault
+from libs.service.keys import Keyring
 from libs.service.lock import DirectoryLock
 from libs.service.migration import location_of, migrate
 from libs.service.settings import BadSettings, Settings
+
+if TYPE_CHECKING:
+    from libs.service.http.jwt import Tokens
 
 
 def master_key(settings: Settings) -> bytes:
@@ -83,6 +87,13 @@ class Environment:
         self._migrated: set[str] = set()
         self._topics: asyncio.Task[None] | None = None
         self.topics_ready = asyncio.Event()
+        self.keyring = Keyring(vault, settings.keys_cache)
+        self.tokens: Tokens | None = None
+        if settings.jwt_issuer is not None:
+            from libs.service.http.jwt import Tokens as JwtTokens  # httpx and PyJWT cost 120 ms to import
+
+            self.tokens = JwtTokens(settings, clock)
+        self.signing_key = b""  # signs cursors and sessions; the same in every process that shares the vault
 
     @classmethod
     async def open(cls, settings: Settings, clock: Clock | None = None) -> "Environment":
@@ -102,6 +113,7 @@ class Environment:
             stack.push_async_callback(vault.close)
             log = make_log(settings)
             environment = cls(settings, clock, log, vault, lock)
+            environment.signing_key = await vault.system_key("signing")
             await log.start()
             stack.push_async_callback(log.stop)
             if settings.embedded_log:

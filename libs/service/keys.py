@@ -3,12 +3,13 @@
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import orjson
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 
 from libs.events.engines import reading, writing
 from libs.events.vault import Cache, Vault, instant, microseconds
@@ -22,6 +23,10 @@ _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no character that is read as an
 
 class BadScope(ValueError):
     """Not a scope; the text lists the scopes there are."""
+
+
+class BadToken(ValueError):
+    """A bearer token that is not acceptable; the text says why, without quoting it."""
 
 
 class NoSuchKey(LookupError):
@@ -155,17 +160,41 @@ class Keyring:
         hashed = digest(key)
         found = self._cache.get(hashed)
         if found is None:
-            found = await self._stored(hashed)
+            found = await self._stored(api_keys.c.hash == hashed)
             if self.life > 0:
                 self._cache.put(hashed, found)
+        return self._live(found)
+
+    async def holder(self, key_id: str) -> Principal | None:
+        """Who holds the key with this public handle; None when it was revoked or has expired. For sessions."""
+        self._cache.tick()
+        found = self._cache.get(key_id)
+        if found is None:
+            found = await self._stored(api_keys.c.id == key_id)
+            if self.life > 0:
+                self._cache.put(key_id, found)
+        return self._live(found)
+
+    def _live(self, found: tuple[Principal | None, int | None]) -> Principal | None:
         principal, expires_us = found
         if expires_us is not None and microseconds(self.vault.clock.now()) >= expires_us:
             return None
         return principal
 
-    async def _stored(self, hashed: bytes) -> tuple[Principal | None, int | None]:
+    async def _stored(self, which: ColumnElement[bool]) -> tuple[Principal | None, int | None]:
         async with reading(self.vault.engine) as connection:
-            row = (await connection.execute(select(api_keys).where(api_keys.c.hash == hashed))).one_or_none()
+            row = (await connection.execute(select(api_keys).where(which))).one_or_none()
         if row is None or row.revoked_us is not None:
             return None, None
         return Principal(row.name, frozenset(orjson.loads(row.scopes)), row.source, row.id), row.expires_us
+
+
+@asynccontextmanager
+async def temporary(vault: Vault, name: str, scopes: Sequence[str], seconds: float = 60) -> AsyncIterator[str]:
+    """A key for the length of a block, of which nothing remains: how a command on this machine talks to its own services."""
+    key = await create(vault, name, scopes, expires=vault.clock.now() + timedelta(seconds=seconds))
+    try:
+        yield key
+    finally:
+        async with writing(vault.engine) as connection:
+            await connection.execute(delete(api_keys).where(api_keys.c.hash == digest(key)))

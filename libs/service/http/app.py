@@ -1,0 +1,188 @@
+"""The application every service starts from: one edge, one way to fail, and the paths every service has."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from libs.service.http.auth import require
+from libs.service.http.edge import Edge, request_id
+from libs.service.http.problems import (
+    FieldError,
+    Language,
+    Problem,
+    from_validation,
+    negotiate_language,
+    response_of,
+)
+from libs.service.http.reference import STYLE, reference_page
+from libs.service.http.strict_json import read_json
+from libs.service.metrics import CONTENT_TYPE, ServiceMetrics
+
+if TYPE_CHECKING:
+    from libs.service.environment import Environment
+    from libs.service.service import Service
+
+VERSION = "0.1.0"
+
+
+def make_app(service: str, *, environment: "Environment", title: str, description: str = "") -> FastAPI:
+    """The FastAPI application of a service; its routes carry their full public path (`APIRouter(prefix="/intake/v1")`).
+
+    There already: `/{service}/health/live|ready`, `/{service}/metrics`, `/{service}/v1/status`, `/{service}/docs` and
+    `/{service}/openapi.json`; problem documents for whatever goes wrong.
+    """
+    settings = environment.settings
+    app = FastAPI(
+        title=title,
+        description=description,
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # a redirected POST arrives without its body at some clients
+        separate_input_output_schemas=False,
+    )
+    metrics = ServiceMetrics(service)
+    app.state.environment, app.state.metrics, app.state.service = environment, metrics, None
+    app.state.name = service
+    app.add_middleware(
+        Edge,
+        metrics=metrics,
+        max_body=settings.max_body,
+        max_in_flight=settings.max_in_flight,
+        body_seconds=settings.request_timeout,
+        language=settings.language,
+        access_log=settings.access_log,
+    )
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    _common_routes(app, service)
+    return app
+
+
+def negotiate(request: Request) -> Language:
+    """The language of an answer that a person reads: `?lang=`, the `lazo_lang` cookie, Accept-Language, the setting."""
+    default: Language = request.app.state.environment.settings.language
+    for asked in (request.query_params.get("lang"), request.cookies.get("lazo_lang")):
+        if asked in {"es", "en"}:
+            return "es" if asked == "es" else "en"
+    return negotiate_language(request.headers.get("accept-language"), default)
+
+
+async def read_body(request: Request, *, prefix: tuple[str | int, ...] = ()) -> Any:
+    """The request's body as strict JSON. Problems 400, 413, 422."""
+    return read_json(await request.body(), max_depth=request.app.state.environment.settings.max_depth, prefix=prefix)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return response_of(error, negotiate(request), request_id.get())
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    # Starlette's default detail is the status phrase, which the title says already.
+    detail = "" if error.detail == HTTPStatus(error.status_code).phrase else str(error.detail)
+    if error.status_code == 405:
+        detail = f"{request.method} is not possible here; allowed: {(error.headers or {}).get('Allow', '')}"
+    elif error.status_code == 400 and "body" in detail:
+        # FastAPI read the body itself and failed: let the strict reader say where.
+        try:
+            await read_body(request)
+        except Problem as problem:
+            return await _on_problem(request, problem)
+    return await _on_problem(request, Problem(error.status_code, "", detail, headers=error.headers or {}))
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        try:
+            await read_body(request)
+        except Problem as problem:
+            return await _on_problem(request, problem)
+    # FastAPI's locations begin with body, query, path, header: pointers into the body begin at its root.
+    errors: list[FieldError] = []
+    for item in found:
+        where, *path = item["loc"]
+        location = path if where == "body" else [where, *path]
+        errors += from_validation([{**item, "loc": location}])
+    return await _on_problem(request, Problem.fields(errors))
+
+
+def _common_routes(app: FastAPI, service: str) -> None:
+    environment: Environment = app.state.environment
+    metrics: ServiceMetrics = app.state.metrics
+
+    async def live(request: Request) -> Response:
+        return JSONResponse({"status": "live", "service": service})
+
+    async def ready(request: Request) -> Response:
+        running: Service | None = app.state.service
+        healthy, reason = (False, "starting") if running is None else await running.ready()
+        metrics.ready.set(1 if healthy else 0)
+        body = {"status": "ready" if healthy else "not ready", "service": service}
+        return JSONResponse(body if healthy else body | {"reason": reason}, 200 if healthy else 503)
+
+    async def exposition(request: Request) -> Response:
+        running: Service | None = app.state.service
+        if running is not None:
+            metrics.take(await running.runtime.status())
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+    async def document(request: Request) -> Response:
+        return JSONResponse(app.openapi())
+
+    async def reference(request: Request) -> Response:
+        language = negotiate(request)
+        page = reference_page(
+            app.openapi(), language=language, style_url=f"/{service}/docs.css", document_url=f"/{service}/openapi.json"
+        )
+        return Response(page, headers={"Content-Language": language}, media_type="text/html; charset=utf-8")
+
+    async def style(request: Request) -> Response:
+        return Response(STYLE, headers={"Cache-Control": "public, max-age=3600"}, media_type="text/css; charset=utf-8")
+
+    async def status(request: Request) -> dict[str, Any]:
+        running: Service | None = app.state.service
+        if running is None:
+            raise Problem.unavailable("the service is starting")
+        found = await running.runtime.status()
+        return {
+            "behind": found.behind,
+            "pending": found.pending,
+            "parked": found.parked,
+            "oldest_seconds": found.oldest_seconds,
+            "idle": found.idle,
+        }
+
+    routes: list[tuple[str, Callable[[Request], Awaitable[Response]]]] = [
+        (f"/{service}/health/live", live),
+        (f"/{service}/health/ready", ready),
+        (f"/{service}/metrics", exposition),
+    ]
+    if environment.settings.docs:
+        routes += [
+            (f"/{service}/openapi.json", document),
+            (f"/{service}/docs", reference),
+            (f"/{service}/docs.css", style),
+        ]
+    for path, handler in routes:
+        app.add_route(path, handler, methods=["GET"], include_in_schema=False)
+    app.add_api_route(
+        f"/{service}/v1/status",
+        status,
+        methods=["GET"],
+        tags=["operation"],
+        summary="What is left to do",
+        description="behind: log events not yet consumed; pending: own events not yet published; parked: in quarantine; "
+        "oldest_seconds: age of the oldest of these; idle: nothing left to do.",
+        dependencies=[Depends(require(f"{service}:read"))],
+    )

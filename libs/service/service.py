@@ -1,0 +1,72 @@
+"""A service: its HTTP application, its machinery, and what else has to be started and stopped with them."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from fastapi import FastAPI
+
+from libs.events.runtime import Runtime
+
+if TYPE_CHECKING:
+    from libs.service.environment import Environment
+
+
+class Part(Protocol):
+    """Something of a service that runs beside its machinery: a pool of workers, a long-poll hub."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+@dataclass
+class Service:
+    """What a service's `build(environment)` returns."""
+
+    name: str
+    app: FastAPI
+    runtime: Runtime
+    parts: Sequence[Part] = ()
+    _started: list[Part] = field(default_factory=list, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _running: bool = field(default=False, init=False)
+
+    async def start(self) -> None:
+        """Machinery first, then the other parts, then ready."""
+        self._stopping = False
+        await self.runtime.start()
+        self._running = True
+        for part in self.parts:
+            await part.start()
+            self._started.append(part)
+        self.app.state.metrics.start()
+        self.app.state.service = self
+
+    def not_ready(self) -> None:
+        """First step of a stop: tell the load balancer; requests in hand go on."""
+        self._stopping = True
+
+    async def ready(self) -> tuple[bool, str]:
+        """Whether to send requests here, and why not."""
+        environment: Environment = self.app.state.environment
+        if self._stopping:
+            return False, "stopping"
+        if not environment.migrated(self.name):
+            return False, "the database is not migrated"
+        return await self.runtime.healthy()
+
+    async def stop(self, deadline: float = 20.0) -> None:
+        """Parts in reverse, then the machinery: batch in hand, commit, bounded flush of the relay. `deadline` in seconds."""
+        self._stopping = True
+        try:
+            while self._started:
+                await self._started.pop().stop()
+            await self.app.state.metrics.stop()
+        finally:
+            if self._running:
+                self._running = False
+                await self.runtime.stop(deadline)
+
+
+Builder = Callable[["Environment"], Awaitable[Service]]
