@@ -1,0 +1,150 @@
+"""Findings and verdicts as a fold over their events, and which cases a verdict covers."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+State = Literal["open", "confirmed", "dismissed", "closed"]
+
+# What a case is said to be under when several verdicts cover it: the gravest.
+RANK = {"systemic": 3, "isolated": 2, "not_enough_evidence": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One event of `lazo.findings`, as the read model keeps it. Times are microseconds since 1970."""
+
+    event_id: str
+    finding_id: str
+    what: str  # "verdict.reached", "finding.opened", …
+    version: int  # place in the finding's stream
+    at: int
+    recorded_at: int
+    data: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Finding:
+    """A finding as known from its events."""
+
+    finding_id: str
+    state: State = "open"
+    opened: bool = False
+    opened_at: int | None = None
+    since: int | None = None
+    verdict: str = "not_enough_evidence"
+    nature: str = "unknown"
+    slice: dict[str, str] = field(default_factory=dict)
+    title: dict[str, str] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    interaction_ids: list[str] = field(default_factory=list)
+    owner: str | None = None
+    ended_at: int | None = None
+    actions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    history: list[Fact] = field(default_factory=list)
+    verdicts: dict[str, Fact] = field(default_factory=dict)
+
+
+def fold(facts: Iterable[Fact]) -> dict[str, Finding]:
+    """Findings by id. The order the facts come in does not matter: they are taken by their place in the stream."""
+    found: dict[str, Finding] = {}
+    for fact in sorted(facts, key=lambda one: (one.finding_id, one.version, one.at, one.event_id)):
+        evolve(found.setdefault(fact.finding_id, Finding(fact.finding_id)), fact)
+    return found
+
+
+def evolve(finding: Finding, fact: Fact) -> None:
+    """Take one event into a finding."""
+    data = fact.data
+    finding.history.append(fact)
+    match fact.what:
+        case "verdict.reached":
+            _verdict(finding, fact)
+        case "finding.opened":
+            finding.opened, finding.opened_at, finding.state = True, fact.at, "open"
+            finding.ended_at = None
+            finding.slice = finding.slice or dict(data.get("slice") or {})
+            finding.title = dict(data.get("title") or {})
+            finding.since = finding.since if finding.since is not None else data.get("since_us")
+            if finding.nature == "unknown":
+                finding.nature = data.get("nature") or "unknown"
+        case "finding.confirmed":
+            finding.state = "confirmed"
+            finding.nature = data.get("nature") or finding.nature
+        case "finding.reopened":
+            finding.state, finding.ended_at = "open", None
+        case "finding.dismissed":
+            finding.state, finding.ended_at = "dismissed", fact.at
+        case "finding.closed":
+            finding.state, finding.ended_at = "closed", fact.at
+        case "finding.assigned":
+            finding.owner = data.get("owner")
+        case "action.planned" | "action.implemented" | "action.judged":
+            finding.actions.setdefault(str(data.get("action_id")), {}).update(
+                {**data, "state": fact.what.removeprefix("action."), f"{fact.what.removeprefix('action.')}_us": fact.at}
+            )
+        case _:
+            pass  # a later type about a finding stands in its history
+
+
+def _verdict(finding: Finding, fact: Fact) -> None:
+    data = fact.data
+    known = finding.verdicts.get(str(data["verdict_id"]))
+    if known is None or known.data["revision"] <= data["revision"]:
+        finding.verdicts[str(data["verdict_id"])] = fact
+    finding.verdict = data["verdict"]
+    if data.get("nature") not in {None, "unknown"}:
+        finding.nature = data["nature"]
+    finding.slice = dict(data.get("slice") or finding.slice)
+    finding.evaluation = dict(data.get("evaluation") or {})
+    finding.interaction_ids = list(data.get("interaction_ids") or ())
+    since = data.get("since_us")
+    if data["verdict"] == "systemic" and since is not None:
+        finding.since = since if finding.since is None else min(finding.since, since)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Cases of `slice` received in [start, end) are under this verdict; where several cover a case the highest rank counts."""
+
+    rank: int
+    verdict: str
+    nature: str
+    slice: tuple[tuple[str, str], ...]
+    start: int
+    end: int
+    finding_id: str
+
+
+FOREVER = 2**62
+
+
+def spans(findings: Iterable[Finding]) -> list[Span]:
+    """What each finding covers.
+
+    A systemic finding covers its slice from the first case it counted until it is closed; a dismissed one covers nothing.
+    Other verdicts cover the window they looked at.
+    """
+    result = []
+    for finding in findings:
+        newest: Sequence[Fact] = list(finding.verdicts.values())
+        if not newest or finding.state == "dismissed":
+            continue
+        if finding.opened and any(fact.data["verdict"] == "systemic" for fact in newest):
+            first = min(fact.data["since_us"] for fact in newest if fact.data["verdict"] == "systemic")
+            result.append(
+                _span(finding, "systemic", first, FOREVER if finding.ended_at is None else finding.ended_at + 1)
+            )
+            continue
+        for fact in newest:
+            result.append(
+                _span(finding, fact.data["verdict"], fact.data["window_start_us"], fact.data["window_end_us"], fact)
+            )
+    return sorted(result, key=lambda span: (-span.rank, span.start, span.finding_id))
+
+
+def _span(finding: Finding, verdict: str, start: int, end: int, fact: Fact | None = None) -> Span:
+    where = finding.slice if fact is None else dict(fact.data.get("slice") or finding.slice)
+    return Span(
+        RANK.get(verdict, 0), verdict, finding.nature, tuple(sorted(where.items())), start, end, finding.finding_id
+    )

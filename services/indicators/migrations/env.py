@@ -1,0 +1,4 @@
+from libs.service.migration import run
+from services.indicators.tables import metadata
+
+run(metadata)

@@ -1,0 +1,1 @@
+"""Reads for the API, the charts and the console: plain functions over one read transaction."""
