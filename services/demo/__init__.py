@@ -1,1 +1,1 @@
-"""A generated year at an operator, told to the services through their public API and clock only."""
+"""A generated year at an operator, replayed through the real flow. Speaks to the four services only by HTTP and the clock."""
