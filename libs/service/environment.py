@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -16,7 +17,7 @@ from libs.events.master_key import decoded, from_file, read_or_make
 from libs.events.vault import Vault
 from libs.service.keys import Keyring
 from libs.service.lock import DirectoryLock
-from libs.service.migration import location_of, migrate
+from libs.service.migration import migrate
 from libs.service.settings import BadSettings, Settings
 
 if TYPE_CHECKING:
@@ -149,10 +150,10 @@ class Environment:
             )
         return self._engines[service]
 
-    async def migrate(self, service: str) -> None:
-        """Bring the service's database to the newest revision; once per process."""
+    async def migrate(self, service: str, location: Path) -> None:
+        """Bring the service's database to the newest revision in `location`; once per process."""
         if service not in self._migrated:
-            await migrate(self.engine(service), location_of(service), service=service)
+            await migrate(self.engine(service), location, service=service)
             self._migrated.add(service)
 
     def migrated(self, service: str) -> bool:

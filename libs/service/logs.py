@@ -94,4 +94,5 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))  # libraries: what is wrong, not what is going on
+    logging.getLogger("lazo").setLevel(level)
     logging.getLogger("uvicorn.access").disabled = True

@@ -1,10 +1,13 @@
 """Prometheus metrics, a registry per service: in one process four services must not share series by accident."""
 
 import asyncio
+import math
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
 
 if TYPE_CHECKING:
     from libs.events.runtime import Status
@@ -12,6 +15,27 @@ if TYPE_CHECKING:
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LAG_INTERVAL = 0.5
+
+
+class _Merged:
+    """Several registries as one: a name may stand in the text once, with the samples of all."""
+
+    def __init__(self, registries: Iterable[CollectorRegistry]) -> None:
+        self._registries = list(registries)
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, Metric] = {}
+        for registry in self._registries:
+            for family in registry.collect():
+                known = families.setdefault(family.name, family)
+                if known is not family:
+                    known.samples.extend(family.samples)
+        yield from families.values()
+
+
+def merged(registries: Iterable[CollectorRegistry]) -> bytes:
+    """The exposition of several services of one process."""
+    return generate_latest(_Merged(registries))
 
 
 class ServiceMetrics:
@@ -78,6 +102,11 @@ class ServiceMetrics:
         self.pending.set(status.pending)
         self.parked.set(status.parked)
         self.oldest.set(status.oldest_seconds)
+
+    def unknown(self) -> None:
+        """Database or log cannot be asked."""
+        for gauge in (self.behind, self.pending, self.parked, self.oldest):
+            gauge.set(math.nan)
 
     def text(self) -> bytes:
         """The exposition format."""

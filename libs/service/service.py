@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from fastapi import FastAPI
 
+from libs.events.errors import is_transient
 from libs.events.runtime import Runtime
+from libs.service.metrics import ServiceMetrics
 
 if TYPE_CHECKING:
     from libs.service.environment import Environment
@@ -35,6 +37,7 @@ class Service:
     async def start(self) -> None:
         """Machinery first, then the other parts, then ready."""
         self._stopping = False
+        self.app.state.stopping.clear()
         await self.runtime.start()
         self._running = True
         for part in self.parts:
@@ -46,6 +49,19 @@ class Service:
     def not_ready(self) -> None:
         """First step of a stop: tell the load balancer; requests in hand go on."""
         self._stopping = True
+        self.app.state.stopping.set()
+
+    async def measure(self) -> None:
+        """Bring the gauges up to date, as far as database and log can be asked."""
+        metrics: ServiceMetrics = self.app.state.metrics
+        healthy, _ = await self.ready()
+        metrics.ready.set(1 if healthy else 0)
+        try:
+            metrics.take(await self.runtime.status())
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            metrics.unknown()  # a number from before would look like an answer
 
     async def ready(self) -> tuple[bool, str]:
         """Whether to send requests here, and why not."""
@@ -58,7 +74,7 @@ class Service:
 
     async def stop(self, deadline: float = 20.0) -> None:
         """Parts in reverse, then the machinery: batch in hand, commit, bounded flush of the relay. `deadline` in seconds."""
-        self._stopping = True
+        self.not_ready()
         try:
             while self._started:
                 await self._started.pop().stop()

@@ -1,5 +1,6 @@
 """The application every service starts from: one edge, one way to fail, and the paths every service has."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from libs.service.http.problems import (
     response_of,
 )
 from libs.service.http.reference import STYLE, reference_page
+from libs.service.http.session import SAFE_METHODS
 from libs.service.http.strict_json import read_json
 from libs.service.metrics import CONTENT_TYPE, ServiceMetrics
 
@@ -46,10 +48,12 @@ def make_app(service: str, *, environment: "Environment", title: str, descriptio
         openapi_url=None,
         redirect_slashes=False,  # a redirected POST arrives without its body at some clients
         separate_input_output_schemas=False,
+        dependencies=[Depends(_strict_body)],
     )
     metrics = ServiceMetrics(service)
     app.state.environment, app.state.metrics, app.state.service = environment, metrics, None
     app.state.name = service
+    app.state.stopping = asyncio.Event()  # set when the service begins to stop: streams and long polls end themselves
     app.add_middleware(
         Edge,
         metrics=metrics,
@@ -78,6 +82,16 @@ def negotiate(request: Request) -> Language:
 async def read_body(request: Request, *, prefix: tuple[str | int, ...] = ()) -> Any:
     """The request's body as strict JSON. Problems 400, 413, 422."""
     return read_json(await request.body(), max_depth=request.app.state.environment.settings.max_depth, prefix=prefix)
+
+
+async def _strict_body(request: Request) -> None:
+    """For routes whose body FastAPI parses itself: it takes the last of two members with one name, and NaN. Routes that
+    read their body with `read_body` declare none, and are left alone."""
+    if request.method in SAFE_METHODS or getattr(request.scope.get("route"), "body_field", None) is None:
+        return
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        await read_body(request)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
@@ -134,7 +148,7 @@ def _common_routes(app: FastAPI, service: str) -> None:
     async def exposition(request: Request) -> Response:
         running: Service | None = app.state.service
         if running is not None:
-            metrics.take(await running.runtime.status())
+            await running.measure()
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     async def document(request: Request) -> Response:

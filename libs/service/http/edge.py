@@ -85,7 +85,7 @@ class Edge:
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"], state["traceparent"] = identity, trace
         status = 500
-        sent = False
+        sent = broken = False
 
         async def answer(message: Message) -> None:
             nonlocal status, sent
@@ -115,14 +115,14 @@ class Edge:
             self.in_flight -= 1
             self.metrics.in_flight.set(self.in_flight)
             if problem is not None:
-                status = problem.status
-                if not sent:
+                broken, status = sent, problem.status
+                if not broken:
                     language = negotiate_language(headers.get(b"accept-language"), self.language)
                     await response_of(problem, language, identity)(scope, receive, answer)
             self._account(scope, status, time.perf_counter() - started, identity)
             request_id.reset(id_token)
             event_traceparent.reset(trace_token)
-        if problem is not None and sent:
+        if broken:
             # Half an answer is out: break the connection, so that nobody takes it for a whole one.
             raise RuntimeError("the answer broke off")
 

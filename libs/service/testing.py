@@ -1,0 +1,108 @@
+"""Services as tests use them: built by their own `build`, on real engines, spoken to over their public API."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from libs.events.clock import Clock
+from libs.service import keys
+from libs.service.combined import Combined
+from libs.service.environment import Environment
+from libs.service.run import name_of, started
+from libs.service.service import Builder, Service
+from libs.service.settings import Settings, load
+
+# Files of tests need no fsync of minutes; what is under test are the rules, which stay as they are.
+MASTER_KEY = "bGF6bydzIHRlc3RzIHVzZSB0aGlzIGtleSBhbmQgbm8gb3RoZXIgb25l"
+
+
+class EnginePair(Protocol):
+    """Which engines to run on; `tests/conftest.py` hands out both pairs as the fixture `engines`."""
+
+    @property
+    def data(self) -> Path: ...
+    @property
+    def kafka(self) -> str | None: ...
+    @property
+    def database(self) -> str | None: ...
+    @property
+    def topic_prefix(self) -> str: ...
+
+
+@dataclass
+class Running:
+    """What `running` yields; unpacks into (environment, services, client)."""
+
+    environment: Environment
+    services: dict[str, Service]
+    client: httpx.AsyncClient
+    key: str
+
+    def __iter__(self) -> Any:
+        return iter((self.environment, self.services, self.client))
+
+    async def settle(self, timeout: float = 60.0) -> None:
+        await settle(self.services, timeout)
+
+    async def key_for(self, *scopes: str, source: str | None = None) -> dict[str, str]:
+        """Headers of a new key with these scopes."""
+        key = await keys.create(self.environment.vault, "test", scopes, source=source)
+        return {"Authorization": f"Bearer {key}"}
+
+
+@asynccontextmanager
+async def running(
+    *builders: Builder, clock: Clock | None = None, engines: EnginePair | None = None, **settings: Any
+) -> AsyncIterator[Running]:
+    """Services started for a test, with a client that holds an admin key.
+
+    `engines`: None runs on SQLite in a directory of its own; `settings` override any field of `Settings`. Services are
+    mounted as `lazo up` mounts them. Start two `running`s on one `data` directory one after the other to test a restart.
+    """
+    with tempfile.TemporaryDirectory(prefix="lazo-test-") as folder:
+        given: dict[str, Any] = {"data": Path(folder), "master_key": MASTER_KEY, "access_log": False, "language": "en"}
+        if engines is not None:
+            given |= {"data": engines.data, "kafka": engines.kafka, "database": engines.database}
+            given["kafka_prefix"] = engines.topic_prefix
+        environment = await Environment.open(load(Settings, **given | settings), clock)
+        try:
+            async with started(environment, {name_of(build): build for build in builders}) as services:
+                combined = Combined()
+                for service in services.values():
+                    combined.add(service)
+                combined.complete()
+                key = await keys.create(environment.vault, "test admin", ["*:admin"])
+                async with httpx.AsyncClient(
+                    transport=httpx.ASGITransport(combined),
+                    base_url="http://lazo.test",
+                    headers={"Authorization": f"Bearer {key}"},
+                    timeout=30,
+                ) as client:
+                    yield Running(environment, services, client, key)
+        finally:
+            await environment.close()
+
+
+async def settle(services: Mapping[str, Service] | Sequence[Service], timeout: float = 60.0) -> None:
+    """Wait until every service is idle, twice in a row with nothing moved in between: what one publishes another consumes.
+
+    Raises TimeoutError with every service's status after `timeout` seconds of real time.
+    """
+    everyone = list(services.values()) if isinstance(services, Mapping) else list(services)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout
+    quiet = 0
+    while True:
+        found = [await service.runtime.status() for service in everyone]
+        quiet = quiet + 1 if all(status.idle for status in found) else 0
+        if quiet == 2:
+            return
+        if loop.time() > end:
+            raise TimeoutError("; ".join(f"{s.name}: {status}" for s, status in zip(everyone, found, strict=True)))
+        await asyncio.sleep(0.02 if not quiet else 0.005)
