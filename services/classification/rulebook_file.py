@@ -95,7 +95,9 @@ def read(text: str | bytes, history: Sequence[tuple[int, Rulebook]] = ()) -> Rea
     try:
         book = Rulebook.model_validate(value)
     except ValidationError as error:
-        defects = [_shape(dict(item)) for item in error.errors(include_url=False, include_context=False, include_input=False)]
+        defects = [
+            _shape(dict(item)) for item in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
     else:
         defects = check(book, history)
     found += [Found(defect, reader.place(defect.pointer)) for defect in defects]
@@ -172,7 +174,9 @@ class _Reader:
         try:
             value = self._scalars.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
-            self.found.append(Found(Defect("syntax", (), {"detail": str(getattr(error, "problem", error))}), _place(node)))
+            self.found.append(
+                Found(Defect("syntax", (), {"detail": str(getattr(error, "problem", error))}), _place(node))
+            )
             return None
         if isinstance(value, bool) and node.value.lower() not in {"true", "false"}:
             return node.value  # YAML 1.1 reads `no` and `on` as booleans; in a list of words they are words

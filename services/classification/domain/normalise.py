@@ -7,12 +7,10 @@ from functools import lru_cache
 MAX_CHARACTERS = 8_000
 """Of a longer text the beginning and the end are read: what it is about stands there, and 1 MB must not hold a core."""
 
-_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"[a-z][a-z0-9]*")
 _TAG = re.compile(r"<[^<>]{0,200}>")
 _LINK = re.compile(r"\b(?:https?://|www\.)\S+|\S+@\S+\.\S+")
-_MASK = re.compile(r"x{2,}")
 _REPEAT = re.compile(r"([a-z])\1{2,}")
-_NUMBER = re.compile(r"\d+")
 
 # Words that say nothing about a motive. `no`, `sin`, `not`, `without` stay: "no llega" is the complaint itself.
 STOPWORDS = {
@@ -43,9 +41,7 @@ _ENDINGS = {
         aba ian ia amos emos imos aste iste aria eria ara era ira are ere ire ar er ir an en as es os ion io ie a e o s""".split(),
     "en": "ations ation ingly edly ments ment ness ings ing ied ies ed es er ly s e y".split(),
 }
-_BY_LENGTH = {
-    language: tuple(sorted(endings, key=len, reverse=True)) for language, endings in _ENDINGS.items()
-}
+_BY_LENGTH = {language: tuple(sorted(endings, key=len, reverse=True)) for language, endings in _ENDINGS.items()}
 
 
 def words(text: str) -> list[str]:
@@ -59,7 +55,7 @@ def words(text: str) -> list[str]:
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     text = _REPEAT.sub(r"\1\1", text.lower())
-    return [word for word in _WORD.findall(text) if not _NUMBER.fullmatch(word) and not _MASK.fullmatch(word)]
+    return [word for word in _WORD.findall(text) if word.strip("x")]
 
 
 @lru_cache(maxsize=200_000)

@@ -20,7 +20,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "a code holds lower case letters, digits, dot, dash or underscore, 64 at most",
     ),
     "reserved_code": ("«unknown» está reservado", "'unknown' is reserved"),
-    "duplicate_code": ("el código «{code_}» ya se usó en esta sección", "the code '{code_}' was already used in this section"),
+    "duplicate_code": (
+        "el código «{code_}» ya se usó en esta sección",
+        "the code '{code_}' was already used in this section",
+    ),
     "duplicate_name": ("el nombre «{name}» ya lo tiene «{other}»", "the name '{name}' already belongs to '{other}'"),
     "unknown_reference": ("«{value}» no existe en {section}", "'{value}' does not exist in {section}"),
     "cycle": ("ciclo: {path}", "cycle: {path}"),

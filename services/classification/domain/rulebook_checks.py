@@ -220,7 +220,11 @@ def _procedures(book: Rulebook) -> Iterator[Defect]:
 def _without_procedure(book: Rulebook) -> Iterator[Defect]:
     answered = {motive for procedure in book.procedures for motive in procedure.motives}
     for index, motive in enumerate(book.motives):
-        if motive.code not in book.parents and motive.until is None and not answered.intersection(book.line(motive.code)):
+        if (
+            motive.code not in book.parents
+            and motive.until is None
+            and not answered.intersection(book.line(motive.code))
+        ):
             yield Defect("motive_without_procedure", ("motives", index, "code"), {"code_": motive.code})
 
 
@@ -242,7 +246,9 @@ def _against(book: Rulebook, history: Sequence[tuple[int, Rulebook]]) -> Iterato
             before = latest.get(code)
             if before is None:
                 if code in retired:
-                    yield Defect("code_reused", (section, index, "code"), {"code_": code, "version": str(retired[code])})
+                    yield Defect(
+                        "code_reused", (section, index, "code"), {"code_": code, "version": str(retired[code])}
+                    )
                 continue
             values = {"code_": code, "version": str(last_version)}
             if not _same_thing(before.name, entry.name):
