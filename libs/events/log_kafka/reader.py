@@ -1,0 +1,75 @@
+"""Reading anywhere, without a group."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from libs.events.log import LogUnavailable, OutOfRange, Record, TopicPartition
+from libs.events.log_kafka.client import close_consumer, text_of
+
+if TYPE_CHECKING:
+    from libs.events.log_kafka import KafkaLog
+
+
+class Reader:
+    """One consumer without a group, for reading anywhere. Calls take turns."""
+
+    def __init__(self, log: "KafkaLog", isolation: str) -> None:
+        self._log = log
+        self._isolation = isolation
+        self._lock = asyncio.Lock()
+        self._consumer: AIOKafkaConsumer | None = None
+        self._at: tuple[KafkaPartition, int] | None = None
+
+    @contextlib.asynccontextmanager
+    async def _ready(self) -> AsyncIterator[Any]:
+        async with self._lock:
+            try:
+                async with asyncio.timeout(self._log.deadline):
+                    if self._consumer is None:
+                        self._consumer, self._at = self._log.new_consumer(None, self._isolation), None
+                        await self._consumer.start()
+                    yield self._consumer
+            except BaseException as error:
+                await self._drop()
+                if isinstance(error, OffsetOutOfRangeError):
+                    raise OutOfRange(text_of(error)) from error
+                if isinstance(error, KafkaError | TimeoutError | OSError):
+                    raise LogUnavailable(f"Kafka: {text_of(error)}") from error
+                raise
+
+    async def _drop(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await close_consumer(consumer)
+
+    async def close(self) -> None:
+        async with self._lock:
+            await self._drop()
+
+    async def ends(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        async with self._ready() as consumer:
+            found = await consumer.end_offsets([self._log.kafka(tp) for tp in tps])
+        return {self._log.plain(tp): offset for tp, offset in found.items()}
+
+    async def read(self, plain: TopicPartition, start: int, limit: int) -> list[Record]:
+        tp = self._log.kafka(plain)
+        async with self._ready() as consumer:
+            end = (await consumer.end_offsets([tp]))[tp]
+            if start >= end:
+                return []
+            if self._at != (tp, start):  # else what was fetched ahead is used
+                consumer.assign([tp])
+                consumer.seek(tp, start)
+            while True:
+                found = (await consumer.getmany(tp, timeout_ms=200, max_records=limit)).get(tp, [])
+                # Markers and aborted records are passed over without being returned; the position moves on.
+                if found or await consumer.position(tp) >= end:
+                    break
+            self._at = (tp, found[-1].offset + 1 if found else start)
+            return [self._log.record(record) for record in found]
