@@ -17,14 +17,14 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alembic import command, context
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, MetaData, TypeDecorator, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.events.engines import make_engine
@@ -82,6 +82,7 @@ def run(metadata: MetaData) -> None:
         compare_type=True,
         transactional_ddl=True,  # SQLite too: the transaction is begun by us, not late by the driver
         include_object=_ours(metadata),
+        render_item=_render,
     )
     with context.begin_transaction():
         context.run_migrations()
@@ -95,6 +96,14 @@ def _ours(metadata: MetaData) -> Any:
     return include
 
 
+def _render(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
+    if kind == "type" and isinstance(item, TypeDecorator):
+        module = type(item).__module__
+        autogen.imports.add(f"import {module}")
+        return f"{module}.{type(item).__name__}()"
+    return False
+
+
 async def migrate(
     engine: AsyncEngine, location: Path | str, *, service: str | None = None, revision: str = "head"
 ) -> None:
@@ -103,8 +112,8 @@ async def migrate(
     `location` is the folder with the Alembic scripts. On PostgreSQL the schema (`service`, else the engine's own) is made.
     """
     location = Path(location)
-    if not (location / "env.py").exists():
-        raise FileNotFoundError(f"{location} holds no migrations (env.py is missing)")
+    if not (location / "env.py").exists() or newest(location) is None:
+        raise NotMigrated(f"{location} holds no migrations (python -m libs.service.migration {location.parent.name} …)")
     name = service or location.parent.name
     migrating = make_engine(engine.url.render_as_string(hide_password=False), service=name, for_migrations=True)
     try:
@@ -155,21 +164,20 @@ async def differences(engine: AsyncEngine, metadata: MetaData) -> list[Any]:
         return await connection.run_sync(compare)
 
 
-async def write_revision(service: str, message: str) -> Path:
-    """Write the next revision of a service from the difference between its history and its tables; returns the file."""
-    location = location_of(service)
+async def write_revision(location: Path, tables: str, message: str) -> Path:
+    """Write the next revision into `location` from the difference between its history and the `metadata` in the module
+    `tables`; returns the file."""
     versions = location / "versions"
     versions.mkdir(parents=True, exist_ok=True)
     env = location / "env.py"
     if not env.exists():
-        env.write_text(
-            f"from libs.service.migration import run\nfrom services.{service}.tables import metadata\n\nrun(metadata)\n"
-        )
+        env.write_text(f"from libs.service.migration import run\nfrom {tables} import metadata\n\nrun(metadata)\n")
+    service = location.parent.name
     with tempfile.TemporaryDirectory() as folder:
         template = Path(folder) / "script.py.mako"
         template.write_text(TEMPLATE)
         engine = make_engine(Path(folder) / "empty.db", service=service, for_migrations=True)
-        number = len([path for path in versions.glob("*.py") if path.name != "__init__.py"]) + 1
+        number = len(list(versions.glob("[0-9]*.py"))) + 1
         try:
             if number > 1:
                 await migrate(engine, location, service=service)
@@ -177,20 +185,20 @@ async def write_revision(service: str, message: str) -> Path:
                 await connection.run_sync(_revision, location, Path(folder), message, f"{number:04d}")
         finally:
             await engine.dispose()
-    return next(iter(versions.glob(f"{number:04d}_*.py")))
+    written = next(iter(versions.glob(f"{number:04d}_*.py")))
+    lines = [line for line in written.read_text().splitlines() if not line.strip().startswith("# ### ")]
+    written.write_text("\n".join(lines) + "\n")
+    return written
 
 
 def _revision(connection: Connection, location: Path, templates: Path, message: str, number: str) -> None:
     config = _config(location, connection)
-    script = ScriptDirectory.from_config(config)
-    script.file_template = "%%(rev)s_%%(slug)s".replace("%%", "%")
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     mako = location / "script.py.mako"
     borrowed = not mako.exists()
     if borrowed:  # Alembic looks for its template among the scripts; it is the same for every service
         mako.write_text((templates / "script.py.mako").read_text())
     try:
-        config.attributes["connection"] = connection
-        config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
         command.revision(config, message=message, autogenerate=True, rev_id=number)
     finally:
         if borrowed:
@@ -204,7 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("service")
     parser.add_argument("message")
     given = parser.parse_args(arguments)
-    path = asyncio.run(write_revision(given.service, given.message))
+    location = location_of(given.service)
+    path = asyncio.run(write_revision(location, f"services.{given.service}.tables", given.message))
     sys.stdout.write(f"{path}\n")
     return 0
 
