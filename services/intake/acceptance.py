@@ -1,7 +1,7 @@
 """From well-formed elements to facts that are durable: sources, people, group commit, and one answer per element."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -22,6 +22,9 @@ from services.intake.domain.sources import Source
 from services.intake.people import People
 from services.intake.phones import read_phone
 from services.intake.sources import Sources
+
+Settle = Callable[[AsyncConnection, list["Result"]], Awaitable[None]]
+"""What a caller wants done in the transaction of its facts, with the answers in hand."""
 
 CHUNK = 250  # elements between two looks at what else the event loop has to do: about 10 ms
 T = TypeVar("T")
@@ -48,10 +51,12 @@ class Acceptance:
         self._store, self._group_commit, self._vault, self._clock = store, group_commit, vault, clock
         self._sources, self._people = sources, people
 
-    async def record(self, reads: Sequence[Read], *, effects: Effects, bound: str | None) -> list[Result]:
+    async def record(
+        self, reads: Sequence[Read], *, effects: Effects, bound: str | None, settle: Settle | None = None
+    ) -> list[Result]:
         """Keep every element that is a valid fact. Returns once they are durable; raises StoreUnavailable.
 
-        `bound`: the only source the caller may send for.
+        `bound`: the only source the caller may send for. `settle` is not called when no element is valid.
         """
         results: list[Result | None] = [None] * len(reads)
         prepared: list[tuple[int, interactions.Prepared]] = []
@@ -83,12 +88,12 @@ class Acceptance:
                 for (_, ready), person, fingerprint in zip(prepared, people, prints, strict=True)
             ]
             remember = cases.remember_interactions if any(ready.case_ref for _, ready in prepared) else None
-            appended = await self._submit(drafts, remember)
-            for (index, _), answer in zip(prepared, appended, strict=True):
-                results[index] = _result(answer)
-        return [result for result in results if result is not None]
+            return await self._submit(drafts, [index for index, _ in prepared], results, remember, settle)
+        return _whole(results)
 
-    async def record_updates(self, reads: Sequence[Read], *, effects: Effects, bound: str | None) -> list[Result]:
+    async def record_updates(
+        self, reads: Sequence[Read], *, effects: Effects, bound: str | None, settle: Settle | None = None
+    ) -> list[Result]:
         """Keep every update that is a valid fact, tied to its case's interaction where that is known."""
         results: list[Result | None] = [None] * len(reads)
         prepared: list[tuple[int, case_updates.PreparedUpdate, bytes]] = []
@@ -105,10 +110,8 @@ class Acceptance:
             prepared.append((index, ready, self._fingerprint(element, ready.values["occurred_at"])))
         if prepared:
             drafts, remember = await self._update_drafts([(ready, mark) for _, ready, mark in prepared])
-            appended = await self._submit(drafts, remember)
-            for (index, _, _), answer in zip(prepared, appended, strict=True):
-                results[index] = _result(answer)
-        return [result for result in results if result is not None]
+            return await self._submit(drafts, [index for index, _, _ in prepared], results, remember, settle)
+        return _whole(results)
 
     async def _source(self, element: Mapping[str, Any], bound: str | None) -> Source:
         name = element["source"]
@@ -162,16 +165,33 @@ class Acceptance:
             )
         return drafts, cases.remember_holders(holders) if holders else None
 
-    async def _submit(self, drafts: list[Draft], remember: cases.Remember | None) -> list[Appended]:
-        if remember is None:
-            return await self._group_commit.submit(drafts)
+    async def _submit(
+        self,
+        drafts: list[Draft],
+        indexes: list[int],
+        results: list[Result | None],
+        remember: cases.Remember | None,
+        settle: Settle | None,
+    ) -> list[Result]:
+        def whole(answers: Sequence[Appended]) -> list[Result]:
+            filled = list(results)
+            for index, answer in zip(indexes, answers, strict=True):
+                filled[index] = _result(answer)
+            return _whole(filled)
 
         async def run(connection: AsyncConnection, answers: list[Appended]) -> None:
             fresh = [draft for draft, answer in zip(drafts, answers, strict=True) if answer.status == "accepted"]
-            if fresh:
+            if fresh and remember is not None:
                 await remember(connection, fresh)
+            if settle is not None:
+                await settle(connection, whole(answers))
 
-        return await self._group_commit.submit(drafts, run)
+        extra = run if remember is not None or settle is not None else None
+        return whole(await self._group_commit.submit(drafts, extra))
+
+
+def _whole(results: Sequence[Result | None]) -> list[Result]:
+    return [result for result in results if result is not None]
 
 
 def _place(ready: case_updates.PreparedUpdate) -> tuple[str, str]:

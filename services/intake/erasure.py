@@ -35,36 +35,28 @@ class Erased:
 class Erasure:
     """Destroys keys and tells everybody, once."""
 
-    def __init__(self, store: Store, vault: Vault) -> None:
-        self._store, self._vault = store, vault
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
 
-    async def erase(self, customer_id: str, reason: str | None = None) -> Erased | None:
+    async def erase(self, store: Store, customer_id: str, reason: str | None = None) -> Erased | None:
         """Erase a person by pseudonym. None when there never was such a person. Done twice, the first answer stands."""
-        known = await self.done(customer_id)
+        known = await done(store, customer_id)
         if known is not None:
             return known
         if not await self._exists(customer_id):
             return None
-        async with self._store.unit() as unit:
+        async with store.unit() as unit:
             build = sqlite_insert if unit.connection.dialect.name == "sqlite" else postgres_insert
             row = {"customer_id": customer_id, "requested_at": unit.now, "done_at": None, "reason": reason}
             await unit.connection.execute(build(erasures).on_conflict_do_nothing(), [row])
             unit.schedule(TIMER, customer_id, unit.now + AFTER, {})
-        async with self._store.reading() as connection:
+        async with store.reading() as connection:
             people = [customer_id, *await cases.holders_of(connection, customer_id)]
         await self._destroy(people)
-        async with self._store.unit() as unit:
+        async with store.unit() as unit:
             await self._tell(unit, customer_id, people)
             unit.cancel(TIMER, customer_id)
-        return await self.done(customer_id)
-
-    async def done(self, customer_id: str) -> Erased | None:
-        """When a person was erased; None while they are not."""
-        async with self._store.reading() as connection:
-            row = (await connection.execute(select(erasures).where(erasures.c.customer_id == customer_id))).first()
-        if row is None or row.done_at is None:
-            return None
-        return Erased(customer_id, row.requested_at, row.done_at)
+        return await done(store, customer_id)
 
     async def finish(self, unit: Unit, timers: Sequence[Timer]) -> None:
         """What the timer does: everything after the wish."""
@@ -99,3 +91,12 @@ class Erasure:
             .where(erasures.c.customer_id == customer_id, erasures.c.done_at.is_(None))
             .values(done_at=unit.now)
         )
+
+
+async def done(store: Store, customer_id: str) -> Erased | None:
+    """When a person was erased; None while they are not."""
+    async with store.reading() as connection:
+        row = (await connection.execute(select(erasures).where(erasures.c.customer_id == customer_id))).first()
+    if row is None or row.done_at is None:
+        return None
+    return Erased(customer_id, row.requested_at, row.done_at)

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -129,21 +129,18 @@ class Sources:
         self._known = {**self._known, source.id: source}
         return None if handed is None else handed.text
 
-    async def change(self, name: str, **changes: Any) -> Source:
+    async def change(self, after: Source) -> None:
         """Change name, form, active, region or defaults; what was accepted before stays as it was. Raises NoSuchSource."""
         async with self._store.unit() as unit:
-            row = (await unit.connection.execute(select(table).where(table.c.id == name))).first()
+            row = (await unit.connection.execute(select(table).where(table.c.id == after.id))).first()
             if row is None:
-                raise NoSuchSource(name)
-            before = _source(row)
-            source = replace(before, **changes)
-            if source != before:
+                raise NoSuchSource(after.id)
+            if _source(row) != after:
                 await unit.connection.execute(
-                    update(table).where(table.c.id == name).values(**_row(source), changed_at=unit.now)
+                    update(table).where(table.c.id == after.id).values(**_row(after), changed_at=unit.now)
                 )
-                _tell(unit, source)
-        self._known = {**self._known, name: source}
-        return source
+                _tell(unit, after)
+        self._known = {**self._known, after.id: after}
 
     async def rotate(self, name: str, keep: timedelta = KEEP, secret: bytes | None = None) -> tuple[str, datetime]:
         """Hand out a new secret; those that are live stay so for `keep`. Answers it, and when the others end.

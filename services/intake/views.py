@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+import orjson
 from sqlalchemy import select
 
 from libs.events.catalogue.interactions import InteractionRecorded
@@ -57,6 +58,7 @@ async def receipt(store: Store, vault: Vault, log: Log, interaction_id: str) -> 
                     events.c.fingerprint,
                     events.c.topic,
                     events.c.partition,
+                    events.c.data,
                     outbox.c.position.label("waiting"),
                 )
                 .outerjoin(outbox, outbox.c.position == events.c.position)
@@ -72,6 +74,7 @@ async def receipt(store: Store, vault: Vault, log: Log, interaction_id: str) -> 
         published = await _place(log, TopicPartition(row.topic, row.partition), row.id, row.position)
     return {
         "id": row.id,
+        "source": orjson.loads(row.data)["origin"],
         "recorded_at": moment,
         "content_hash": content,
         "position": row.position,

@@ -51,7 +51,7 @@ def _document(
         "results": listed,
         **extra,
     }
-    headers = {"Content-Language": language}
+    headers: dict[str, str] = {"Content-Language": language}
     if counts["rejected"] == len(results):
         head = problem("all-refused", 422, language, ())
         head["detail"] = errors[0]["detail"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from libs.events.cloudevent import BATCH, InvalidCloudEvent
-from libs.service.http.problems import FieldError, Language, Problem, negotiate_language
+from libs.service.http.app import negotiate
+from libs.service.http.problems import FieldError, Problem
 from services.intake.cloudevents import from_events
 from services.intake.domain.faults import Fault, Refused, sentence
 from services.intake.domain.reading import Form, Read, array, lines, one, value, without_bom
@@ -26,11 +27,6 @@ class Elements:
 
     reads: list[Read]
     single: bool
-
-
-def language_of(request: Request) -> Language:
-    """The language in which to say what is wrong."""
-    return negotiate_language(request.headers.get("accept-language"), request.app.state.environment.settings.language)
 
 
 async def elements_of(request: Request, form: Form, most: int) -> Elements:
@@ -100,6 +96,6 @@ def _limited(elements: Elements, most: int) -> Elements:
 
 
 def _unreadable(request: Request, fault: Fault) -> Problem:
-    detail = sentence(fault.code, language_of(request), fault.values)
+    detail = sentence(fault.code, negotiate(request), fault.values)
     code = _UNREADABLE.get(fault.code, "bad-request")
     return Problem(400, code, detail, (FieldError(fault.pointer, fault.code, detail),))

@@ -1,0 +1,1 @@
+"""Intake's routes: parse, authorise, call, answer."""
