@@ -21,6 +21,7 @@ from libs.events.vault import Vault
 from services.feedback import tables
 from services.feedback.domain.case import Case, evolve, fold
 from services.feedback.domain.decide import Command, Policy, decide, timers
+from services.feedback.domain.refusals import Refused
 from services.feedback.domain.requests import TWO_WAY
 from services.feedback.rows import FIXED_CASE, FIXED_REQUEST, case_row, mutable, request_row, requested_event_id
 from services.feedback.tokens import token_hash, token_of
@@ -83,9 +84,16 @@ class Desk:
         return states
 
     async def apply(
-        self, unit: Unit, tasks: Sequence[Task], *, fresh: Collection[str] = (), erased: bool = False
+        self,
+        unit: Unit,
+        tasks: Sequence[Task],
+        *,
+        fresh: Collection[str] = (),
+        erased: bool = False,
+        refusals: dict[int, Refused] | None = None,
     ) -> dict[str, list[EventData]]:
-        """Carry out tasks in order; the events each case's tasks led to. Raises Refused, and then nothing is written.
+        """Carry out tasks in order; the events each case's tasks led to. Raises Refused, and then nothing is written;
+        with `refusals` a refused task is noted there by its place, and the others take effect.
 
         `fresh`: cases known not to exist yet, which need not be looked for.
         """
@@ -93,9 +101,15 @@ class Desk:
         states = await self.load(unit, [case_id for case_id in wanted if case_id not in fresh], erased=erased)
         before = dict(states)
         led: dict[str, list[EventData]] = {case_id: [] for case_id in wanted}
-        for task in tasks:
+        for place, task in enumerate(tasks):
             state = states.get(task.case_id)
-            events = decide(state, task.command, unit.now, self._policy)
+            try:
+                events = decide(state, task.command, unit.now, self._policy)
+            except Refused as refusal:
+                if refusals is None:
+                    raise
+                refusals[place] = refusal
+                continue
             for index, data in enumerate(events):
                 expected = 0 if state is None else state.version
                 state = evolve(state, data)

@@ -136,6 +136,7 @@ class FeedbackAnswered(EventData):
     helped: str | None = Field(default=None, description="better, same or worse")
     comment: PersonalText = None
     new_need: bool = False
+    need: PersonalText = None  # in the customer's words (R52)
 
 
 @event("lazo.feedback.expired.v1", FEEDBACK)

@@ -7,7 +7,7 @@ time they happened and derives the standing from that order: every interleaving 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import reduce
 
 from libs.events.catalogue.base import EventData
 from libs.events.catalogue.feedback import (
@@ -82,52 +82,53 @@ class Standing:
         return self.status not in FINISHED
 
 
+def step(now: Standing, fact: Fact) -> Standing:
+    """The standing after the next fact. Nothing is refused here: the contact centre's word is kept as it came."""
+    match fact.verb:
+        case "acknowledged":
+            status = "acknowledged" if now.status == "received" else now.status
+            return replace(now, acknowledged_at=now.acknowledged_at or fact.at, status=status)
+        case "assigned":
+            status = "assigned" if now.status in {"received", "acknowledged"} else now.status
+            return replace(now, agent=fact.agent or now.agent, team=fact.team or now.team, status=status)
+        case "responded":
+            return replace(
+                now,
+                status="responded" if now.open else now.status,
+                responded_at=now.responded_at or fact.at,
+                settled_at=now.settled_at or fact.at,
+            )
+        case "resolved":
+            return replace(
+                now,
+                status="closed" if now.status == "closed" else "resolved",
+                resolved_at=fact.at,
+                settled_at=now.settled_at or fact.at,
+                outcome=fact.outcome or now.outcome,
+                answerable=now.answerable | {now.reopenings} if fact.live else now.answerable,
+            )
+        case "referred":
+            return replace(now, status="closed" if now.status == "closed" else "referred", referred_to=fact.to)
+        case "closed":
+            return replace(now, status="closed", closed_at=fact.at)
+        case "reopened":
+            return replace(
+                now,
+                status="reopened",
+                reopenings=now.reopenings + 1,
+                resolved_at=None,
+                closed_at=None,
+                settled_at=None,
+                outcome=None,
+                due_at=fact.due_at,
+            )
+        case _:
+            raise ValueError(f"{fact.verb} is no fact of a case")
+
+
 def stand(facts: Iterable[Fact]) -> Standing:
-    """Facts in order of happening to a standing. Nothing is refused here: the contact centre's word is kept as it came."""
-    now = Standing()
-    for fact in facts:
-        match fact.verb:
-            case "acknowledged":
-                first = now.acknowledged_at or fact.at
-                now = replace(
-                    now, acknowledged_at=first, status="acknowledged" if now.status == "received" else now.status
-                )
-            case "assigned":
-                status = "assigned" if now.status in ("received", "acknowledged") else now.status
-                now = replace(now, agent=fact.agent or now.agent, team=fact.team or now.team, status=status)
-            case "responded":
-                now = replace(
-                    now,
-                    status="responded" if now.open else now.status,
-                    responded_at=now.responded_at or fact.at,
-                    settled_at=now.settled_at or fact.at,
-                )
-            case "resolved":
-                rounds = now.answerable | {now.reopenings} if fact.live else now.answerable
-                now = replace(
-                    now,
-                    status="closed" if now.status == "closed" else "resolved",
-                    resolved_at=fact.at,
-                    settled_at=now.settled_at or fact.at,
-                    outcome=fact.outcome or now.outcome,
-                    answerable=rounds,
-                )
-            case "referred":
-                now = replace(now, status="referred" if now.status != "closed" else "closed", referred_to=fact.to)
-            case "closed":
-                now = replace(now, status="closed", closed_at=fact.at)
-            case "reopened":
-                now = replace(
-                    now,
-                    status="reopened",
-                    reopenings=now.reopenings + 1,
-                    resolved_at=None,
-                    closed_at=None,
-                    settled_at=None,
-                    outcome=None,
-                    due_at=fact.due_at,
-                )
-    return now
+    """Facts in order of happening to a standing."""
+    return reduce(step, facts, Standing())
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ class Case:
     opened: CaseOpened
     version: int = 1
     facts: tuple[Fact, ...] = ()
+    standing: Standing = Standing()  # stand(facts), kept along so that a fold costs one step per event
     requests: Mapping[str, Request] = field(default_factory=dict)
     overdue: frozenset[datetime] = frozenset()  # due dates that passed unanswered
     unacknowledged: bool = False
@@ -144,10 +146,6 @@ class Case:
     @property
     def case_id(self) -> str:
         return self.opened.case_id
-
-    @cached_property
-    def standing(self) -> Standing:
-        return stand(self.facts)
 
     @property
     def live(self) -> bool:
@@ -219,7 +217,8 @@ def evolve(state: Case | None, data: EventData) -> Case:
             facts = (*state.facts, fact)
             if len(facts) > 1 and fact.order < facts[-2].order:
                 facts = tuple(sorted(facts, key=lambda each: each.order))
-            return replace(state, version=version, facts=facts)
+                return replace(state, version=version, facts=facts, standing=stand(facts))
+            return replace(state, version=version, facts=facts, standing=step(state.standing, fact))
 
 
 def fold(events: Iterable[EventData]) -> Case | None:

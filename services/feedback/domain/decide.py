@@ -159,19 +159,21 @@ def _owed(state: Case, events: list[EventData], now: datetime, policy: Policy) -
     """
     if not state.live or not state.reachable:
         return []
-    wanted: list[tuple[str, str]] = [("acknowledgement", "")]
-    wanted += [("answer", str(round_) if round_ else "") for round_ in sorted(state.standing.answerable)]
+    there = [request.purpose for request in state.requests.values()]
+    wanted: list[tuple[str, str]] = [] if "acknowledgement" in there else [("acknowledgement", "")]
+    if there.count("answer") < len(state.standing.answerable):
+        wanted += [
+            ("answer", occasion)
+            for round_ in sorted(state.standing.answerable)
+            if request_id(state.case_id, "answer", occasion := str(round_) if round_ else "") not in state.requests
+        ]
     wanted += [
         # Each response sent by the API carries its own text, so each is an obligation of its own, known by its place.
         ("response", str(state.version - len(events) + place + 1))
         for place, data in enumerate(events)
         if isinstance(data, CaseResponded) and data.text is not None
     ]
-    return [
-        _request_for(state, purpose, occasion, now, policy)
-        for purpose, occasion in wanted
-        if request_id(state.case_id, purpose, occasion) not in state.requests
-    ]
+    return [_request_for(state, purpose, occasion, now, policy) for purpose, occasion in wanted]
 
 
 def _request_for(state: Case, purpose: str, occasion: str, now: datetime, policy: Policy) -> FeedbackRequested:
@@ -248,9 +250,7 @@ def survey_at(state: Case, policy: Policy) -> datetime | None:
     done = standing.closed_at or standing.resolved_at
     if not state.live or not state.reachable or standing.open or done is None:
         return None
-    if request_id(state.case_id, "survey") in state.requests:
-        return None
-    if any(request.answered_at is not None for request in state.requests.values()):
+    if any(request.purpose == "survey" or request.answered_at is not None for request in state.requests.values()):
         return None
     return done + policy.survey_after
 

@@ -108,6 +108,7 @@ class Answer:
     helped: str | None = None
     comment: str | None = None
     new_need: bool = False
+    need: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,8 @@ def answer(state: Request, command: Answer) -> list[EventData]:
     """The first answer stands; a second one changes nothing. An answer given after the request's end is refused."""
     if state.purpose not in TWO_WAY:
         raise Refused("not_a_question", purpose=state.purpose)
-    if command.score is None and command.helped is None and not command.comment and not command.new_need:
+    new_need = command.new_need or bool(command.need)
+    if command.score is None and command.helped is None and not command.comment and not new_need:
         raise Refused("empty_answer")
     if state.answered_at is not None:
         return []
@@ -164,7 +166,8 @@ def answer(state: Request, command: Answer) -> list[EventData]:
             score=command.score,
             helped=command.helped,
             comment=command.comment,
-            new_need=command.new_need,
+            new_need=new_need,
+            need=command.need,
         )
     ]
 
