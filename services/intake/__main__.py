@@ -1,6 +1,7 @@
 """`python -m services.intake`: this one service."""
 
-from services.intake.app import NAME, build
+from services.intake.app import NAME as NAME
+from services.intake.app import build as build
 
 
 def main() -> None:
