@@ -59,8 +59,9 @@ format: setup  ## put the code in order
 	$(BIN)/ruff format
 
 .PHONY: schemas
-schemas: setup  ## write schemas/ (JSON Schemas, AsyncAPI) again from the catalogue
+schemas: setup  ## write schemas/ (JSON Schemas, AsyncAPI) again from the catalogue, and golden files of new types
 	$(BIN)/python -m libs.events.catalogue.schemas
+	$(BIN)/python -m tests.contracts.golden
 
 .PHONY: docs
 docs: setup  ## execute the code blocks of docs/

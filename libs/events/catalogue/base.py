@@ -1,5 +1,6 @@
 """What every event type shares: a frozen model, a stored name, a topic, marks on personal fields."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -25,6 +26,9 @@ class EventData(BaseModel):
     TOPIC: ClassVar[str]
 
 
+NAME = re.compile(r"(lazo\.[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*)\.v([1-9][0-9]*)")
+"""A stored name; its groups are the name without the version, and the version."""
+
 D = TypeVar("D", bound=EventData)
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -36,6 +40,8 @@ def event(type_name: str, topic: str) -> Callable[[type[D]], type[D]]:
     """Register a model under its stored name `lazo.<noun>.<verb>.v<N>`; a name is registered once."""
 
     def register(model: type[D]) -> type[D]:
+        if not NAME.fullmatch(type_name):
+            raise ValueError(f"{type_name} is not lazo.<noun>.<verb>.v<N>")
         if type_name in _types:
             raise ValueError(f"{type_name} is registered twice")
         model.TYPE = type_name
@@ -50,6 +56,9 @@ def upcaster(old: str, new: str) -> Callable[[Upcaster], Upcaster]:
     """Register the one step from an old version's data to the next version's data."""
 
     def register(step: Upcaster) -> Upcaster:
+        before, after = NAME.fullmatch(old), NAME.fullmatch(new)
+        if not (before and after and before[1] == after[1] and int(after[2]) == int(before[2]) + 1):
+            raise ValueError(f"{old} to {new} is not one step of one type")
         if old in _upcasters:
             raise ValueError(f"{old} has two upcasters")
         _upcasters[old] = (new, step)

@@ -8,23 +8,25 @@ rebalance callback reaches the loop (aiokafka only logs it).
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.codec import has_lz4
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError, for_code
 
 from libs.events.log import LogUnavailable, Record, TopicPartition, UnknownTopic
-from libs.events.log_kafka.client import KafkaSecurity, patiently, text_of
+from libs.events.log_kafka.client import patiently, text_of
 from libs.events.log_kafka.member import KafkaMember
 from libs.events.log_kafka.publisher import KafkaPublisher
 from libs.events.log_kafka.reader import Reader
 
-__all__ = ["TOPIC_SETTINGS", "KafkaLog", "KafkaMember", "KafkaPublisher", "KafkaSecurity"]
+__all__ = ["TOPIC_SETTINGS", "KafkaLog", "KafkaMember", "KafkaPublisher"]
 
 BATCH_BYTES = 262_144  # measured: 405,000 records of 500 bytes a second, against 167,000 with aiokafka's 16 KiB
 ALREADY_THERE, UNKNOWN_TOPIC = 36, 3
@@ -45,7 +47,8 @@ class KafkaLog:
     """The log on a Kafka cluster. Nothing connects before it is needed, so a service starts while the broker is away.
 
     `prefix` stands before topics, groups and transactional ids on the wire and nowhere else. `deadline`: seconds that any
-    one call may take. `replication`: of topics created here; None leaves it to the broker.
+    one call may take. `replication`: of topics created here; None leaves it to the broker. The security settings are
+    aiokafka's own, one to one.
     """
 
     def __init__(
@@ -53,10 +56,15 @@ class KafkaLog:
         bootstrap: str,
         *,
         prefix: str = "",
-        security: KafkaSecurity = KafkaSecurity(),
         deadline: float = 15.0,
         replication: int | None = None,
         session_timeout: float = 15.0,
+        security_protocol: str = "PLAINTEXT",
+        ssl_context: ssl.SSLContext | None = None,
+        sasl_mechanism: str = "PLAIN",
+        sasl_plain_username: str | None = None,
+        sasl_plain_password: str | None = None,
+        sasl_oauth_token_provider: AbstractTokenProvider | None = None,
     ) -> None:
         self.prefix = prefix
         self.deadline = deadline
@@ -66,7 +74,12 @@ class KafkaLog:
             "bootstrap_servers": bootstrap.split(","),
             "request_timeout_ms": int(deadline * 1000),
             "metadata_max_age_ms": 60_000,
-            **security.settings(),
+            "security_protocol": security_protocol,
+            "ssl_context": ssl_context,
+            "sasl_mechanism": sasl_mechanism,
+            "sasl_plain_username": sasl_plain_username,
+            "sasl_plain_password": sasl_plain_password,
+            "sasl_oauth_token_provider": sasl_oauth_token_provider,
         }
         self._reader = Reader(self, "read_committed")
         self.latest = Reader(self, "read_uncommitted")

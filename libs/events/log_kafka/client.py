@@ -1,10 +1,8 @@
-"""What every Kafka client here shares: security settings, patience with closing, and looking into causes."""
+"""What every Kafka client here shares: patience with closing, and looking into causes."""
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -13,38 +11,6 @@ from aiokafka.errors import KafkaError
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class KafkaSecurity:
-    """Kafka's own security settings, one to one. Passwords never appear in the representation."""
-
-    protocol: str = "PLAINTEXT"  # SSL, SASL_PLAINTEXT, SASL_SSL
-    mechanism: str = "PLAIN"  # SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, GSSAPI
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    ca_file: str | None = None
-    certificate_file: str | None = None
-    key_file: str | None = None
-    key_password: str | None = field(default=None, repr=False)
-    token_provider: Any = field(default=None, repr=False)  # aiokafka.abc.AbstractTokenProvider, for OAUTHBEARER
-
-    def settings(self) -> dict[str, Any]:
-        """Arguments of every aiokafka client. Raises OSError or ssl.SSLError for files that cannot be read."""
-        given: dict[str, Any] = {"security_protocol": self.protocol}
-        if self.protocol in {"SSL", "SASL_SSL"}:
-            context = ssl.create_default_context(cafile=self.ca_file)
-            if self.certificate_file:
-                context.load_cert_chain(self.certificate_file, self.key_file, self.key_password)
-            given["ssl_context"] = context
-        if self.protocol.startswith("SASL_"):
-            given |= {
-                "sasl_mechanism": self.mechanism,
-                "sasl_plain_username": self.username,
-                "sasl_plain_password": self.password,
-                "sasl_oauth_token_provider": self.token_provider,
-            }
-        return given
 
 
 def text_of(error: BaseException) -> str:
