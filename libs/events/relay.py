@@ -31,6 +31,7 @@ from libs.events import faults
 from libs.events.chain import GENESIS, Break, Walk, chained
 from libs.events.envelope import unchained
 from libs.events.errors import Transient
+from libs.events.horizon import seen
 from libs.events.log import FencedError, Log, Outgoing, Publisher, Record, TopicPartition
 from libs.events.pace import Pace
 from libs.events.settings import MachinerySettings
@@ -72,6 +73,7 @@ class Relay:
         self.published = 0
         self.unpublished: int | None = None  # as far as this process knows
         self.live = False
+        self._appends = 0
         self._woken = asyncio.Event()
         self._stopping = False
         self._places: dict[TopicPartition, _Place] = {}
@@ -79,6 +81,7 @@ class Relay:
 
     def _committed(self, what: Committed) -> None:
         if what.appended:
+            self._appends += 1
             if self.unpublished is not None:
                 self.unpublished += what.appended
             self._woken.set()
@@ -134,8 +137,11 @@ class Relay:
 
     async def step(self, publisher: Publisher) -> int:
         """Claim, publish and mark one batch; how many."""
+        before = self._appends
         rows = await self.claim()
         if not rows:
+            if before == self._appends:
+                self.unpublished = 0
             self.pace.well()
             return 0
         faults.point("relay.claimed")
@@ -157,6 +163,8 @@ class Relay:
         async with asyncio.timeout(self.settings.publish_deadline):
             offsets = await publisher.publish(records)
         faults.point("relay.acked")
+        for record, offset in zip(records, offsets, strict=True):
+            seen(self.log, TopicPartition(record.topic, record.partition), offset + 1)
         await self.mark(rows, records, offsets)
 
     async def mark(self, rows: Sequence[Any], records: Sequence[Outgoing], offsets: Sequence[int]) -> None:
@@ -178,6 +186,7 @@ class Relay:
 
     async def recover(self) -> None:
         """Mark what the log already has. Raises when the log or the store is away."""
+        self.unpublished = None  # known again once a claim finds nothing
         await self._read_places()
         for tp, place in list(self._places.items()):
             walk = Walk(place.chain)
@@ -195,8 +204,6 @@ class Relay:
             breaks += walk.end()
             if breaks:
                 logger.error("the chain of %s does not hold: %s; run `lazo verify`", tp, breaks)
-        async with self.store.reading() as connection:
-            self.unpublished = (await connection.execute(text("SELECT count(*) FROM outbox"))).scalar_one()
 
     async def _read_places(self) -> None:
         table = self.store.tables.relay_positions

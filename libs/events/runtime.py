@@ -23,7 +23,7 @@ from libs.events.store import Committed, GroupCommit, Store
 from libs.events.timers import TimerHandler
 from libs.events.vault import Vault
 
-__all__ = ["MachinerySettings", "Runtime", "Status", "offload"]
+__all__ = ["MachinerySettings", "Runtime", "Status", "offload", "settle"]
 
 logger = logging.getLogger("lazo.runtime")
 
@@ -145,14 +145,29 @@ class Runtime:
 
     async def status(self) -> Status:
         """Where the service stands. Raises when its database or the log is away."""
-        commits = self._moves()
-        busy = self._busy()
+        moves = self.moves()
+        quiet = self.quiet()
         behind, oldest_unread = await self._behind()
         pending, parked, oldest = await self._stored()
         age = [instant for instant in (oldest_unread, oldest) if instant is not None]
         seconds = max((self.clock.now() - min(age)).total_seconds(), 0.0) if age else 0.0
-        quiet = not busy and not self._busy() and self._moves() == commits and not self.alarm.due
-        return Status(behind, pending, parked, seconds, quiet and behind == 0 and pending == 0)
+        # Idle holds for one instant, so nothing may have moved while the others were asked.
+        still = quiet and self.quiet() and self.moves() == moves
+        return Status(behind, pending, parked, seconds, still and behind == 0 and pending == 0)
+
+    def quiet(self) -> bool:
+        """Whether there is nothing left to do, as far as this process knows, which is all there is to know in the embedded
+        mode. It asks nobody and does not wait, so that several services can be asked at one instant (`settle`)."""
+        if not self._tasks or self._busy() or self.alarm.due:
+            return False
+        if self.relay is not None and self.relay.unpublished != 0 and (self.relay.live or self.embedded):
+            return False
+        return all(consumer.quiet for consumer in self.consumers)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is a file that only this process has open."""
+        return self.engine.dialect.name == "sqlite"
 
     def _busy(self) -> bool:
         return (
@@ -162,7 +177,8 @@ class Runtime:
             or self.alarm.busy
         )
 
-    def _moves(self) -> tuple[int, int, int]:
+    def moves(self) -> tuple[int, int, int]:
+        """Counters that change whenever this process does something."""
         published = 0 if self.relay is None else self.relay.published
         return self.commits, published, sum(consumer.records for consumer in self.consumers)
 
@@ -240,3 +256,25 @@ class Runtime:
         if (status.behind or status.pending or self.alarm.due) and still > self.settings.stuck_after:
             return False, "; ".join(reasons) or f"behind and not moving for {still:.0f} s"
         return True, "; ".join(reasons)
+
+
+async def settle(runtimes: Sequence[Runtime], timeout: float = 60.0) -> None:
+    """Wait until nothing is left to do in any of these services; TimeoutError tells who is still at it.
+
+    In one process on SQLite one look at all of them is an instant, so nothing can slip from one to the other in between.
+    With other processes about, two looks at their databases and the log must agree that nothing moved.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout
+    while True:
+        if all(runtime.quiet() for runtime in runtimes):
+            if all(runtime.embedded for runtime in runtimes):
+                return
+            before = [runtime.moves() for runtime in runtimes]
+            statuses = [await runtime.status() for runtime in runtimes for _ in range(2)]
+            if all(status.idle for status in statuses) and before == [runtime.moves() for runtime in runtimes]:
+                return
+        if loop.time() > end:
+            late = {runtime.service: await runtime.status() for runtime in runtimes if not runtime.quiet()}
+            raise TimeoutError(f"not settled after {timeout} s: {late}")
+        await asyncio.sleep(0.001)

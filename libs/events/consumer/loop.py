@@ -9,6 +9,7 @@ from libs.events.consumer.batch import read_batch
 from libs.events.consumer.discipline import Discipline
 from libs.events.consumer.handling import BreakerOpen, Handling
 from libs.events.errors import Zombie, is_conflict
+from libs.events.horizon import horizon, seen
 from libs.events.log import Log, LogError, Member, Record, TopicPartition
 from libs.events.pace import Pace
 from libs.events.quarantine import Quarantine
@@ -53,6 +54,12 @@ class Consumer:
         self.pace.retry()
         if self._poll is not None:
             self._poll.cancel()
+
+    @property
+    def quiet(self) -> bool:
+        """Positioned, nothing in hand, and at the end of the log as far as this process knows it."""
+        ends = horizon(self.log)
+        return not self.busy and all(at >= ends.get(tp, 0) for tp, at in self.positions.items())
 
     def resume(self) -> None:
         """Try again after the breaker stopped it, or end a pause early."""
@@ -137,6 +144,8 @@ class Consumer:
         async with asyncio.timeout(self.settings.batch_deadline):
             positions = await self.discipline.positions(self.store, self.spec.group, sorted(wanted, key=str))
             await member.seek(positions)
+            for tp, end in (await member.ends(wanted)).items():
+                seen(self.log, tp, end)
         self.positions.update(positions)
         self.busy = False
         faults.point("rebalance.sought")

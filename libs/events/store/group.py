@@ -1,6 +1,7 @@
 """Group commit: concurrent requests share one short transaction, and each is answered after it."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from libs.events import faults
 from libs.events.errors import StoreBusy, StoreUnavailable, is_conflict, is_transient
 from libs.events.store.drafts import Draft, Pending, Row, body, new_id, people, prepare
 from libs.events.store.store import Committed, Store
+
+logger = logging.getLogger("lazo.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class GroupCommit:
         self._queued += len(request.items)
         if self._loop is None:
             self._loop = asyncio.create_task(self._run(), name=f"group-commit-{self._store.service}")
+            self._loop.add_done_callback(_ended)
         return await request.answer
 
     async def close(self) -> None:
@@ -217,6 +221,11 @@ class GroupCommit:
         return [
             [_answer(item, first, there, positions, taken, now) for item in request.items] for request in group
         ], len(positions)
+
+
+def _ended(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("group commit ended with %s: %s", type(error).__name__, error)  # its waiters have it too
 
 
 class _Refused(Exception):
