@@ -4,6 +4,7 @@ A term adds its stems and its pairs of neighbouring stems. What weighs is the in
 own entries (Spärck Jones 1972): a word under one motive tells it, a word under ten tells little.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ class Lexicon:
 
     def find(self, folded: Sequence[str]) -> list[int]:
         """The features a text has (each once), by its folded words; typing errors of one letter are forgiven."""
-        stop = STOPWORDS[self.language] if self.language in STOPWORDS else frozenset()
+        stop = STOPWORDS.get(self.language, frozenset())
         resolved, features = self._resolved, self.features
         sequence: list[str | None] = []
         for word in folded:
@@ -122,13 +123,13 @@ def _texts(entry: Motive | Cause, language: str) -> Iterator[tuple[str, float]]:
 
 
 def _features(text: str, language: str) -> Iterator[tuple[Feature, float]]:
-    stop = STOPWORDS[language] if language in STOPWORDS else frozenset()
+    stop = STOPWORDS.get(language, frozenset())
     telling = [stem(word, language) for word in words(text) if word not in stop]
     # A word alone out of a long phrase tells less of it: "me dejaron esperando al técnico" is not about waiting.
     share = 1.0 if len(telling) == 1 else 0.6
     for root in telling:
         yield root, share
-    for pair in zip(telling, telling[1:], strict=False):
+    for pair in itertools.pairwise(telling):
         yield pair, _PAIR
 
 

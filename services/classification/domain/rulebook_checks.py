@@ -1,5 +1,6 @@
 """What is wrong with a rulebook, beyond its shape. Pure: the book and the versions published before it go in."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
@@ -207,7 +208,7 @@ def _procedures(book: Rulebook) -> Iterator[Defect]:
                 yield Defect("precedes_norm", (*at, "since"), {"norm": norm.code, "since": str(norm.since)})
         dated = [(version.since, number) for number, version in enumerate(procedure.versions) if version.since]
         dated.sort()
-        for (_, before), (since, number) in zip(dated, dated[1:], strict=False):
+        for (_, before), (since, number) in itertools.pairwise(dated):
             previous = procedure.versions[before]
             at = ("procedures", index, "versions", number, "since")
             if previous.until is None or previous.until >= since:
@@ -236,7 +237,7 @@ def _against(book: Rulebook, history: Sequence[tuple[int, Rulebook]]) -> Iterato
     for section in SECTIONS:
         now = {entry.code: (index, entry) for index, entry in enumerate(_entries(book, section))}
         retired: dict[str, int] = {}
-        for (_, older), (version, newer) in zip(history, history[1:], strict=False):
+        for (_, older), (version, newer) in itertools.pairwise(history):
             kept = {entry.code for entry in _entries(newer, section)}
             for entry in _entries(older, section):
                 if entry.code not in kept:

@@ -1,0 +1,240 @@
+"""All slices under watch: counts by day, the days judged so far, and the episodes that came of them.
+
+Facts may come in any order: adding a fact to a day already judged rewinds to that day, and `advance` judges again from
+there. What comes out depends on the facts alone, never on when they came.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import numpy as np
+
+from services.classification.domain.episodes import Episode, Numbers, Signal, step
+from services.classification.domain.monitor import (
+    CALM_LEVEL,
+    GAP,
+    MIN_HISTORY,
+    PERSISTENCE_LEVEL,
+    Counts,
+    Lane,
+    Rules,
+    evaluate,
+)
+
+Key = tuple[str, ...]  # values of a slice's dimensions, in a fixed order
+
+MAX_DAYS = 1_100
+"""Three years are watched; older facts are counted by others and tell nothing about today."""
+DEAD_DAYS = 28
+"""So many days without a single contact anywhere mean that nothing was recorded, not that nothing happened."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """Counts and judgements of every slice. `through`: the last judged day."""
+
+    rules: Rules = field(default_factory=Rules)
+    origin: date | None = None
+    through: date | None = None
+    keys: list[Key] = field(default_factory=list)
+    index: dict[Key, int] = field(default_factory=dict)
+    fresh: Counts = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+    contacts: Counts = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+    _dirty: date | None = None
+    _trail: dict[int, list[tuple[int, Episode]]] = field(default_factory=dict)
+
+    def add(self, key: Key, day: date, fresh: int, contacts: int) -> None:
+        """Add to (or, negative, take from) a day's counts of a slice."""
+        if not fresh and not contacts:
+            return
+        row, column = self._place(key, day)
+        if column < 0:
+            return
+        self.fresh[row, column] += fresh
+        self.contacts[row, column] += contacts
+        if self.through is not None and day <= self.through:
+            self._dirty = day if self._dirty is None else min(self._dirty, day)
+
+    def advance(self, through: date) -> set[Key]:
+        """Judge every day up to `through` that is not judged yet or was corrected; the slices whose episodes may differ."""
+        if self.origin is None:
+            return set()
+        target = through if self.through is None else max(through, self.through)
+        start = self._column(self._dirty) if self._dirty is not None else None
+        if self.through is not None and self._dirty is None:
+            start = self._column(self.through) + 1
+        start = max(start or 0, 0)
+        self._dirty = None
+        touched = self._rewind(start)
+        last = self._column(target)
+        self._grow(len(self.keys), last + 1)
+        for day in range(start, last + 1):
+            touched |= self._judge(day)
+        self.through = target
+        return {self.keys[row] for row in touched}
+
+    def episodes(self, key: Key) -> list[Episode]:
+        """The slice's episodes as they stand, oldest first."""
+        found: dict[int, Episode] = {}
+        for _, episode in self._trail.get(self.index.get(key, -1), ()):
+            found[episode.start] = episode
+        return [found[start] for start in sorted(found)]
+
+    def day_of(self, column: int) -> date:
+        assert self.origin is not None
+        return self.origin + timedelta(days=column)
+
+    def lanes(self, column: int) -> tuple[list[int], Lane, Lane]:
+        """The rows alive on that day, and that day judged by complainants and by repeats."""
+        assert self.origin is not None
+        seen = self.contacts[: len(self.keys), : column + 1]
+        rows = np.flatnonzero(seen.any(axis=1))
+        start = self._operating_since(column)
+        weekday = (self.origin.weekday() + start) % 7
+        fresh = evaluate(self.fresh[rows, start : column + 1], column - start, weekday, self.rules)
+        again = seen[rows, start:] - self.fresh[rows, start : column + 1]
+        repeats = evaluate(again, column - start, weekday, self.rules)
+        return [int(row) for row in rows], fresh, repeats
+
+    def baseline(self, key: Key, column: int, lane: str) -> list[float]:
+        """The daily counts a judgement of that day compared with, oldest first."""
+        counts = self.fresh if lane == "customers" else self.contacts - self.fresh
+        end = column - GAP + 1
+        start = max(self._operating_since(column), end - self.rules.history, 0)
+        return [float(value) for value in counts[self.index[key], start:end]]
+
+    def _judge(self, day: int) -> set[int]:
+        open_rows = [row for row, trail in self._trail.items() if trail and trail[-1][1].ended is None]
+        if day + 1 < GAP + MIN_HISTORY:
+            return set()
+        rows, fresh, repeats = self.lanes(day)
+        if not rows or not fresh.known.any():
+            return set()
+        level = self.rules.level(len(rows))
+        minimum = self.rules.minimum_customers
+        alarm = (fresh.p <= level) & (fresh.observed >= minimum)
+        # Twice the minimum: many repeats of few people are worth a word, three calls of one person are not.
+        repeats_alarm = (repeats.p <= level) & (repeats.observed >= 2 * minimum)
+        place = {row: number for number, row in enumerate(rows)}
+        concerned = {rows[number] for number in np.flatnonzero(alarm | repeats_alarm)} | set(open_rows)
+        touched: set[int] = set()
+        for row in sorted(concerned):
+            number = place[row]
+            use_repeats = bool(repeats_alarm[number]) and not bool(alarm[number])
+            lane, name = (repeats, "repeats") if use_repeats else (fresh, "customers")
+            signal = Signal(
+                alarm=bool(alarm[number]),
+                repeats_alarm=bool(repeats_alarm[number]),
+                persists=bool(fresh.persistence[number] <= PERSISTENCE_LEVEL),
+                calm=bool(fresh.recent[number] > CALM_LEVEL) and bool(repeats.recent[number] > CALM_LEVEL),
+                ordinary=bool(fresh.p[number] > CALM_LEVEL),
+                numbers=_numbers(lane, number, day, name, level, len(rows)),
+            )
+            trail = self._trail.setdefault(row, [])
+            before = trail[-1][1] if trail else None
+            after = step(before, day, signal)
+            if after is not None and after is not before:
+                trail.append((day, after))
+                touched.add(row)
+        return touched
+
+    def _rewind(self, column: int) -> set[int]:
+        """Forget what was judged from that day on."""
+        touched: set[int] = set()
+        for row, trail in list(self._trail.items()):
+            kept = [(day, episode) for day, episode in trail if day < column]
+            if len(kept) != len(trail):
+                touched.add(row)
+                self._trail[row] = kept
+        return touched
+
+    def _operating_since(self, column: int) -> int:
+        """The first day of the unbroken recording that reaches that day: what lies before a dead month is no baseline."""
+        first = max(0, column - self.rules.history - GAP - DEAD_DAYS)
+        alive = np.flatnonzero(self.contacts[: len(self.keys), first : column + 1].any(axis=0))
+        if not len(alive):
+            return column
+        breaks = np.flatnonzero(np.diff(alive) > DEAD_DAYS)
+        begin = int(alive[breaks[-1] + 1]) if len(breaks) else int(alive[0])
+        # A recording that reaches back beyond the view has no beginning in it.
+        return first if begin <= DEAD_DAYS and first > 0 and not len(breaks) else first + begin
+
+    def _column(self, day: date) -> int:
+        assert self.origin is not None
+        return (day - self.origin).days
+
+    def _place(self, key: Key, day: date) -> tuple[int, int]:
+        if self.origin is None:
+            self.origin = day
+        row = self.index.setdefault(key, len(self.keys))
+        if row == len(self.keys):
+            self.keys.append(key)
+        column = self._column(day)
+        if column < 0:
+            if self.fresh.shape[1] - column > MAX_DAYS:
+                return row, -1
+            self._shift(-column)
+            self.origin = day
+            column = 0
+        self._grow(len(self.keys), column + 1)
+        return row, column
+
+    def _grow(self, rows: int, columns: int) -> None:
+        have_rows, have_columns = self.fresh.shape
+        if rows <= have_rows and columns <= have_columns:
+            return
+        shape = (max(have_rows, rows + rows // 2), max(have_columns, columns + 64))
+        for name in ("fresh", "contacts"):
+            grown = np.zeros(shape, dtype=np.int64)
+            grown[:have_rows, :have_columns] = getattr(self, name)
+            setattr(self, name, grown)
+
+    def _shift(self, days: int) -> None:
+        """Make room for earlier days. Columns are renumbered, so everything is judged again."""
+        self.fresh = np.pad(self.fresh, ((0, 0), (days, 0)))
+        self.contacts = np.pad(self.contacts, ((0, 0), (days, 0)))
+        self._trail.clear()
+        if self.through is not None:
+            assert self.origin is not None
+            self._dirty = self.origin - timedelta(days=days)
+
+
+def _numbers(lane: Lane, number: int, day: int, name: str, level: float, slices: int) -> Numbers:
+    return Numbers(
+        day=day,
+        window=int(lane.window[number]),
+        lane=name,
+        p=float(lane.p[number]),
+        observed=float(lane.observed[number]),
+        expected=float(lane.expected[number]),
+        variance=float(lane.variance[number]),
+        rate=float(lane.rate[number]),
+        dispersion=float(lane.dispersion[number]),
+        common=float(lane.common[number]),
+        level=level,
+        slices=slices,
+        persistence=float(lane.persistence[number]),
+        recent=float(lane.recent[number]),
+    )
+
+
+def fresh_days(days: Sequence[date]) -> set[date]:
+    """Of the days on which one customer made contact, those that count: no earlier contact within the longest window."""
+    found: set[date] = set()
+    before: date | None = None
+    for day in sorted(set(days)):
+        if before is None or (day - before).days >= GAP:
+            found.add(day)
+        before = day
+    return found
+
+
+def differences(
+    before: Mapping[date, tuple[int, int]], after: Mapping[date, tuple[int, int]]
+) -> Iterator[tuple[date, int, int]]:
+    """What to add to a day's (fresh, contacts) to come from one to the other."""
+    for day in sorted(before.keys() | after.keys()):
+        old, new = before.get(day, (0, 0)), after.get(day, (0, 0))
+        if old != new:
+            yield day, new[0] - old[0], new[1] - old[1]
