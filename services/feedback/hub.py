@@ -2,7 +2,7 @@
 
 import asyncio
 
-from libs.events.store.store import Committed
+from libs.events.store import Committed
 
 GLANCE = 1.0
 """Seconds until one looks again unasked: another process may have written what one waits for."""

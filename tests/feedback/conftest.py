@@ -1,7 +1,7 @@
 """A desk on a real store and vault: what handlers and timers run in, without log and HTTP."""
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -203,6 +203,3 @@ async def office(tmp_path: Path, packs: dict[str, Any]) -> AsyncIterator[Office]
     yield Office(clock, vault, engine, store, desk, Dependencies(vault, desk, regimes, kinds, "es"))
     await engine.dispose()
     await vault.close()
-
-
-__all__: Sequence[str] = ()

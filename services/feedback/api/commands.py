@@ -59,21 +59,19 @@ def commands_router(context: Context) -> APIRouter:
         request: Request, who: Writer, case_id: str, body: Annotated[AcknowledgeIn | None, Body()] = None, if_match: IfMatch = None
     ) -> Response:  # fmt: skip
         given = body or AcknowledgeIn()
-        order = Acknowledge(by=given.by or who.name, at=given.at or context.clock.now())
+        order = Acknowledge(by=given.by or who.name, at=given.at)
         return await carry_out(request, who, case_id, order, if_match)
 
     @command("assign", "Somebody deals with it")
     async def assign(request: Request, who: Writer, case_id: str, body: AssignIn, if_match: IfMatch = None) -> Response:
-        at = body.at or context.clock.now()
-        order = Assign(by=body.by or who.name, at=at, agent=body.agent, team=body.team)
+        order = Assign(by=body.by or who.name, at=body.at, agent=body.agent, team=body.team)
         return await carry_out(request, who, case_id, order, if_match)
 
     @command("respond", "The customer was, or is to be, answered")
     async def respond(
         request: Request, who: Writer, case_id: str, body: RespondIn, if_match: IfMatch = None
     ) -> Response:
-        at = body.at or context.clock.now()
-        order = Respond(by=body.by or who.name, at=at, text=body.text, procedure=body.procedure)
+        order = Respond(by=body.by or who.name, at=body.at, text=body.text, procedure=body.procedure)
         return await carry_out(request, who, case_id, order, if_match)
 
     @command("resolve", "It is decided: upheld, partly_upheld, not_upheld or explained; the customer is told")
@@ -82,7 +80,7 @@ def commands_router(context: Context) -> APIRouter:
     ) -> Response:
         order = Resolve(
             by=body.by or who.name,
-            at=body.at or context.clock.now(),
+            at=body.at,
             outcome=body.outcome,
             reason=body.reason,
             procedure=body.procedure,
@@ -94,7 +92,7 @@ def commands_router(context: Context) -> APIRouter:
         request: Request, who: Writer, case_id: str, body: Annotated[ReopenIn | None, Body()] = None, if_match: IfMatch = None
     ) -> Response:  # fmt: skip
         given = body or ReopenIn()
-        order = Reopen(by=given.by or who.name, at=given.at or context.clock.now(), reason=given.reason)
+        order = Reopen(by=given.by or who.name, at=given.at, reason=given.reason)
         return await carry_out(request, who, case_id, order, if_match)
 
     @command("close", "It is over")
@@ -102,13 +100,12 @@ def commands_router(context: Context) -> APIRouter:
         request: Request, who: Writer, case_id: str, body: Annotated[CloseIn | None, Body()] = None, if_match: IfMatch = None
     ) -> Response:  # fmt: skip
         given = body or CloseIn()
-        order = Close(by=given.by or who.name, at=given.at or context.clock.now(), reason=given.reason)
+        order = Close(by=given.by or who.name, at=given.at, reason=given.reason)
         return await carry_out(request, who, case_id, order, if_match)
 
     @command("refer", "Somebody else is competent and deals with it now")
     async def refer(request: Request, who: Writer, case_id: str, body: ReferIn, if_match: IfMatch = None) -> Response:
-        at = body.at or context.clock.now()
-        order = Refer(by=body.by or who.name, at=at, to=body.to, reason=body.reason)
+        order = Refer(by=body.by or who.name, at=body.at, to=body.to, reason=body.reason)
         return await carry_out(request, who, case_id, order, if_match)
 
     return router

@@ -46,14 +46,16 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
+    """Orders say who did it and when; `at` None is now."""
+
     by: str
-    at: datetime
+    at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Assign:
     by: str
-    at: datetime
+    at: datetime | None
     agent: str | None = None
     team: str | None = None
 
@@ -61,7 +63,7 @@ class Assign:
 @dataclass(frozen=True, slots=True)
 class Respond:
     by: str
-    at: datetime
+    at: datetime | None
     text: str | None = None
     procedure: str | None = None
 
@@ -69,7 +71,7 @@ class Respond:
 @dataclass(frozen=True, slots=True)
 class Resolve:
     by: str
-    at: datetime
+    at: datetime | None
     outcome: str
     reason: str | None = None
     procedure: str | None = None
@@ -78,21 +80,21 @@ class Resolve:
 @dataclass(frozen=True, slots=True)
 class Reopen:
     by: str
-    at: datetime
+    at: datetime | None
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
     by: str
-    at: datetime
+    at: datetime | None
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refer:
     by: str
-    at: datetime
+    at: datetime | None
     to: str
     reason: str | None = None
 
@@ -276,16 +278,13 @@ def timers(state: Case | None, policy: Policy) -> dict[tuple[str, str], datetime
 
 def _ordered(state: Case, order: Order, now: datetime, policy: Policy) -> list[EventData]:
     opened, standing = state.opened, state.standing
-    if order.at > now:
-        raise Refused("in_the_future")
-    if order.at < opened.received_at:
-        raise Refused("before_reception", received=opened.received_at.isoformat())
+    at = _when(state, order, now)
     match order:
         case Acknowledge():
             if standing.acknowledged_at is not None:
                 raise Refused("already_acknowledged", at=standing.acknowledged_at.isoformat())
             _must_not_be(state, "closed", "referred")
-            return [CaseAcknowledged(case_id=opened.case_id, customer_id=opened.customer_id, at=order.at, by=order.by)]
+            return [CaseAcknowledged(case_id=opened.case_id, customer_id=opened.customer_id, at=at, by=order.by)]
         case Assign():
             if not order.agent and not order.team:
                 raise Refused("nobody_named")
@@ -294,7 +293,7 @@ def _ordered(state: Case, order: Order, now: datetime, policy: Policy) -> list[E
                 CaseAssigned(
                     case_id=opened.case_id,
                     customer_id=opened.customer_id,
-                    at=order.at,
+                    at=at,
                     by=order.by,
                     agent=order.agent,
                     team=order.team,
@@ -306,7 +305,7 @@ def _ordered(state: Case, order: Order, now: datetime, policy: Policy) -> list[E
                 CaseResponded(
                     case_id=opened.case_id,
                     customer_id=opened.customer_id,
-                    at=order.at,
+                    at=at,
                     by=order.by,
                     text=order.text,
                     procedure=order.procedure,
@@ -322,7 +321,7 @@ def _ordered(state: Case, order: Order, now: datetime, policy: Policy) -> list[E
                 CaseResolved(
                     case_id=opened.case_id,
                     customer_id=opened.customer_id,
-                    at=order.at,
+                    at=at,
                     by=order.by,
                     outcome=order.outcome,
                     reason=order.reason,
@@ -336,10 +335,10 @@ def _ordered(state: Case, order: Order, now: datetime, policy: Policy) -> list[E
                 CaseReopened(
                     case_id=opened.case_id,
                     customer_id=opened.customer_id,
-                    at=order.at,
+                    at=at,
                     by=order.by,
                     reason=order.reason,
-                    due_at=term_again(state, order.at, policy),
+                    due_at=term_again(state, at, policy),
                 )
             ]
         case Close():
@@ -350,7 +349,7 @@ def _ordered(state: Case, order: Order, now: datetime, policy: Policy) -> list[E
                 CaseClosed(
                     case_id=opened.case_id,
                     customer_id=opened.customer_id,
-                    at=order.at,
+                    at=at,
                     by=order.by,
                     reason=order.reason,
                 )
@@ -361,7 +360,7 @@ def _ordered(state: Case, order: Order, now: datetime, policy: Policy) -> list[E
                 CaseReferred(
                     case_id=opened.case_id,
                     customer_id=opened.customer_id,
-                    at=order.at,
+                    at=at,
                     by=order.by,
                     to=order.to,
                     reason=order.reason,
@@ -369,6 +368,18 @@ def _ordered(state: Case, order: Order, now: datetime, policy: Policy) -> list[E
             ]
         case _:
             assert_never(order)
+
+
+def _when(state: Case, order: Order, now: datetime) -> datetime:
+    """When an order took effect: as told, between reception and now; else now."""
+    if order.at is not None and order.at > now:
+        raise Refused("in_the_future")
+    if order.at is not None and order.at < state.opened.received_at:
+        raise Refused("before_reception", received=state.opened.received_at.isoformat())
+    if order.at is None and state.facts and state.facts[-1].at >= now:
+        # Orders follow one another even within one tick of the clock; facts of equal time would be sorted by life cycle.
+        return state.facts[-1].at + timedelta(microseconds=1)
+    return order.at or now
 
 
 def _must_not_be(state: Case, *statuses: str) -> None:
