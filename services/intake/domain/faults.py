@@ -99,7 +99,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "The member `{name}` occurs twice in the same object; which one counts cannot be known.",
     ),
     "invalid-json": ("No es JSON válido: {reason}.", "Not valid JSON: {reason}."),
-    "invalid_utf8": (
+    "invalid-utf8": (
         "No es UTF-8 válido (byte {position}); recodifique antes de enviar.",
         "Not valid UTF-8 (byte {position}); re-encode before sending.",
     ),

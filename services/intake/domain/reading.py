@@ -147,7 +147,7 @@ def strict_loads(body: bytes) -> Any:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise Refused(Fault("", "invalid_utf8", {"position": error.start})) from None
+        raise Refused(Fault("", "invalid-utf8", {"position": error.start})) from None
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except RecursionError:
