@@ -199,7 +199,8 @@ def _common(seen: Array, usual: Array, phi: Array) -> Array:
     """What the other slices show of a change that all share, between a half and double."""
     capped = np.minimum(seen, usual + 3.0 * np.sqrt(phi * usual))
     others_seen, others_usual = capped.sum() - capped, usual.sum() - usual
-    return np.clip((others_seen + COMMON_PRIOR) / (others_usual + COMMON_PRIOR), 0.5, 2.0)
+    factor: Array = np.clip((others_seen + COMMON_PRIOR) / (others_usual + COMMON_PRIOR), 0.5, 2.0)
+    return factor
 
 
 _Test = tuple[Array, Array, Array]  # seen, expected, variance: an entry per slice

@@ -1,0 +1,27 @@
+"""What classification alone can be told: `LAZO_CLASSIFICATION_…`."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ClassificationSettings(BaseSettings):
+    """The monitor's false alarms, waiting times and calendar."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LAZO_CLASSIFICATION_", env_ignore_empty=True, extra="ignore", validate_default=True
+    )
+
+    false_alarms_per_month: float = Field(
+        default=0.25, gt=0, le=100, description="alarms a month that quiet slices may give, over all slices together"
+    )
+    minimum_customers: int = Field(default=5, ge=2, le=1000, description="fewer complainants are never an alarm")
+    lateness_hours: float = Field(
+        default=6, ge=0, le=720, description="how much later than another a source's fact may come and be on time"
+    )
+    quiet_hours: float = Field(
+        default=12, ge=0, le=720, description="after a day's end the clock closes it, whoever is silent"
+    )
+    gather_seconds: float = Field(
+        default=5, ge=0, le=3600, description="how long facts of the past are gathered before they are judged"
+    )
+    time_zone: str = Field(default="UTC", description="whose midnights part the monitor's days")
