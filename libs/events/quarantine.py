@@ -1,7 +1,7 @@
 """The quarantine: deterministic failures, kept whole, and what waits behind them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from libs.events import faults
 from libs.events.catalogue.base import EventData
 from libs.events.envelope import Event, from_record, natural_id
 from libs.events.errors import describe, is_transient
+from libs.events.inbox import identity, take
 from libs.events.log import Record
 from libs.events.settings import MachinerySettings
 from libs.events.store import Store, Unit
@@ -86,8 +87,9 @@ class Failure:
 class Quarantine:
     """The quarantine of one service."""
 
-    def __init__(self, store: Store, settings: MachinerySettings) -> None:
+    def __init__(self, store: Store, settings: MachinerySettings, partitions: Callable[[str], int]) -> None:
         self.store, self.settings = store, settings
+        self._partitions = partitions
         self._routes: dict[str, Routes] = {}
         self._timers: Mapping[str, TimerHandler] = {}
 
@@ -276,8 +278,10 @@ class Quarantine:
             return
         event = from_record(item.record())
         routes = self._routes[item.group]
-        if item.handler == ENVELOPE and not await self.store.dialect.fresh(unit.connection, item.group, [event.id]):
-            return  # the group had the same event from another record
+        if item.handler == ENVELOPE:
+            mark = identity(event, self._partitions(item.topic))
+            if not await take(self.store.dialect, unit.connection, item.group, [mark]):
+                return  # the group had the same event from another record
         for subscription in routes.of(event.type):
             if item.handler in {ENVELOPE, subscription.name}:
                 unit.handler = subscription.name

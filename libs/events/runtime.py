@@ -13,6 +13,7 @@ from libs.events.alarm import Alarm
 from libs.events.catalogue.topics import OWNER
 from libs.events.clock import Clock
 from libs.events.consumer import Consumer, ConsumerSpec, Discipline
+from libs.events.errors import StoreUnavailable
 from libs.events.log import Log, LogError, TopicPartition
 from libs.events.offload import offload
 from libs.events.pace import Pace
@@ -68,7 +69,7 @@ class Runtime:
         self.group_commit = GroupCommit(
             self.store, most=settings.group_most, bound=settings.group_bound, deadline=settings.group_deadline
         )
-        self.quarantine = Quarantine(self.store, settings)
+        self.quarantine = Quarantine(self.store, settings, self._consumed_partitions)
         self.relay = Relay(self.store, log, self.publishes, settings) if self.publishes else None
         self.consumers = [Consumer(spec, self.store, log, self.quarantine, settings, discipline) for spec in consumers]
         self.alarm = Alarm(self.store, clock, timers or {}, self.quarantine, settings)
@@ -84,6 +85,12 @@ class Runtime:
             return self._partitions[topic]
         except KeyError:
             raise LookupError(f"{self.service} does not publish to {topic}, or was not started") from None
+
+    def _consumed_partitions(self, topic: str) -> int:
+        counts = [consumer.partitions[topic] for consumer in self.consumers if topic in consumer.partitions]
+        if not counts:
+            raise StoreUnavailable(f"{self.service} has not met {topic} yet")
+        return counts[0]
 
     async def start(self) -> None:
         """Start relay, consumers and timers. The log may be away when this service has met it before; LogError otherwise."""

@@ -112,13 +112,16 @@ def machinery(metadata: MetaData) -> Machinery:
         _column("next", BigInteger),
         PrimaryKeyConstraint("consumer_group", "topic", "partition"),
     )
+    # Which events a group has had: a row holds the marks of 128 sequences of a source (see `libs.events.inbox`).
     inbox = Table(
         "inbox",
         metadata,
         _column("consumer_group", String),
-        _column("event_id", String),
-        PrimaryKeyConstraint("consumer_group", "event_id"),
-        sqlite_with_rowid=False,  # one B-tree instead of two
+        _column("source", String),
+        _column("home", Integer),
+        _column("chunk", BigInteger),
+        _column("marks", LargeBinary),
+        PrimaryKeyConstraint("consumer_group", "source", "home", "chunk"),
     )
     timers = Table(
         "timers",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Column, Integer, MetaData, String, Table, select, text
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
@@ -75,7 +75,7 @@ class World:
         self.alive: list[Runtime] = []
         self.people: list[str] = []
 
-    async def __aenter__(self) -> "World":
+    async def __aenter__(self) -> Self:
         self.vault = await Vault.open(f"sqlite:///{self.data / 'vault.db'}", b"k" * 32, self.clock)
         await self.log.start()
         await self.log.ensure_topics(dict.fromkeys(ALL, 2))
@@ -235,7 +235,8 @@ class World:
     async def tallied(self) -> dict[str, int]:
         engine = self.engine("feedback")
         async with engine.connect() as connection:
-            return {name: count for name, count in await connection.execute(select(tally))}
+            rows = (await connection.execute(select(tally))).all()
+            return {row[0]: row[1] for row in rows}
 
     async def check(
         self, submitted: Mapping[str, int] | None = None, *, acknowledged: bool = False, cases: int | None = None

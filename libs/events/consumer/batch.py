@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from libs.events.envelope import Event, from_record
 from libs.events.errors import describe
+from libs.events.inbox import Identity, identity
 from libs.events.log import Record, TopicPartition
 from libs.events.subscriptions import Routes, Subscription
 
@@ -14,20 +15,24 @@ class Batch:
     """Records in log order per partition, with the positions they move: (expected, next) for each partition."""
 
     moves: dict[TopicPartition, tuple[int, int]]
+    partitions: Mapping[str, int]  # of each topic
     events: list[tuple[Record, Event, tuple[Subscription, ...]]] = field(default_factory=list)
     broken: list[tuple[Record, str]] = field(default_factory=list)  # no events at all, and why
     size: int = 0
 
-    def ids(self) -> list[str]:
-        """The ids of the events that somebody handles."""
-        return [event.id for _, event, wanted in self.events if wanted]
+    def identities(self) -> list[Identity]:
+        """Of the events that somebody handles."""
+        return [identity(event, self.partitions[record.topic]) for record, event, wanted in self.events if wanted]
 
 
 def read_batch(
-    found: Mapping[TopicPartition, Sequence[Record]], positions: Mapping[TopicPartition, int], routes: Routes
+    found: Mapping[TopicPartition, Sequence[Record]],
+    positions: Mapping[TopicPartition, int],
+    partitions: Mapping[str, int],
+    routes: Routes,
 ) -> Batch:
     """Read the envelopes. Raises NewerVersion: the whole batch waits for the deployment that knows the version."""
-    batch = Batch({})
+    batch = Batch({}, partitions)
     for tp, records in found.items():
         # Offsets have gaps (transaction markers): the next position follows the last record that was returned.
         batch.moves[tp] = (positions[tp], records[-1].offset + 1)
@@ -52,7 +57,7 @@ def single(batch: Batch) -> list[Batch]:
     ]
     for record, event, wanted, error in sorted(entries, key=lambda entry: entry[0].offset):
         tp = TopicPartition(record.topic, record.partition)
-        one = Batch({tp: (following[tp], record.offset + 1)}, size=1)
+        one = Batch({tp: (following[tp], record.offset + 1)}, batch.partitions, size=1)
         if event is None:
             one.broken.append((record, error))
         else:

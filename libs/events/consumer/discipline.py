@@ -9,6 +9,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events.errors import Zombie
+from libs.events.inbox import Identity, take
 from libs.events.log import TopicPartition
 from libs.events.store import Store
 
@@ -59,9 +60,9 @@ class Discipline:
             if moved.rowcount != 1:
                 raise Zombie(f"{group} is not at offset {expected} of {tp} any more")
 
-    async def fresh(self, store: Store, connection: AsyncConnection, group: str, ids: Sequence[str]) -> set[str]:
-        """Which of the ids this group has not had, over all partitions and ever."""
-        return await store.dialect.fresh(connection, group, ids) if ids else set()
+    async def fresh(self, store: Store, connection: AsyncConnection, group: str, items: Sequence[Identity]) -> set[str]:
+        """Ids of those this group has not had, over all partitions and ever."""
+        return await take(store.dialect, connection, group, items)
 
     def failed(self, error: Exception) -> None:
         """A handler failed. The failure must go on; swallowing it here would lose an effect."""

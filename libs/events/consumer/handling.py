@@ -134,7 +134,7 @@ class Handling:
         """The start of every transaction: compare-and-set, inbox, what is blocked."""
         await self.discipline.claim(self.store, connection, self.group, batch.moves)
         faults.point("consumer.claimed")
-        new = await self.discipline.fresh(self.store, connection, self.group, batch.ids())
+        new = await self.discipline.fresh(self.store, connection, self.group, batch.identities())
         faults.point("consumer.inbox")
         return new, await self.quarantine.blocked(connection, self.group)
 

@@ -42,6 +42,7 @@ class Consumer:
         self.handling = Handling(store, spec.group, self.routes.subscriptions, quarantine, self.discipline, settings)
         self.pace = Pace(settings)
         self.positions: dict[TopicPartition, int] = {}
+        self.partitions: dict[str, int] = {}  # of each topic
         self.busy = True  # until positioned; then from the records of a poll to the commit
         self.records = 0
         self._stopping = False
@@ -143,6 +144,8 @@ class Consumer:
         self.busy = True
         async with asyncio.timeout(self.settings.batch_deadline):
             positions = await self.discipline.positions(self.store, self.spec.group, sorted(wanted, key=str))
+            for topic in {tp.topic for tp in wanted} - self.partitions.keys():
+                self.partitions[topic] = await self.log.partitions(topic)
             await member.seek(positions)
             for tp, end in (await member.ends(wanted)).items():
                 seen(self.log, tp, end)
@@ -157,7 +160,7 @@ class Consumer:
         records = {tp: batch for tp, batch in found.items() if tp in self.positions}
         if not records:
             return
-        batch = read_batch(records, self.positions, self.routes)
+        batch = read_batch(records, self.positions, self.partitions, self.routes)
         reached = {tp: following for tp, (_, following) in batch.moves.items()}
         if self.discipline.hint_first:
             await member.hint(reached)

@@ -6,7 +6,7 @@ IMMEDIATE on, so what is there is asked first, and positions are numbered here: 
 times as fast as a VALUES list of changing length.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -17,6 +17,10 @@ from libs.events.store.drafts import COLUMNS, Row, from_text_time, text_time
 
 _NAMES = ", ".join(COLUMNS)
 SELECT_EVENTS = f"SELECT position, {', '.join(COLUMNS[:-1])} FROM events"  # noqa: S608 - names of our own columns
+
+
+Place = tuple[str, int, int]
+"""Where the inbox keeps marks: source, home partition, chunk."""
 
 
 class Dialect(Protocol):
@@ -41,8 +45,11 @@ class Dialect(Protocol):
     async def streams(self, connection: AsyncConnection, streams: Collection[str]) -> Sequence[Any]:
         """All events of the streams in the order of their versions."""
 
-    async def fresh(self, connection: AsyncConnection, group: str, ids: Sequence[str]) -> set[str]:
-        """Put the ids into the inbox and say which were new to it."""
+    async def marks(self, connection: AsyncConnection, group: str, places: Collection[Place]) -> dict[Place, bytes]:
+        """The inbox's marks at these places (source, home, chunk); those without any are missing."""
+
+    async def mark(self, connection: AsyncConnection, group: str, marks: Mapping[Place, bytes]) -> None:
+        """Write the marks of these places."""
 
 
 class Sqlite:
@@ -89,13 +96,20 @@ class Sqlite:
         rows: Sequence[Any] = found.all()
         return rows
 
-    async def fresh(self, connection: AsyncConnection, group: str, ids: Sequence[str]) -> set[str]:
+    async def marks(self, connection: AsyncConnection, group: str, places: Collection[Place]) -> dict[Place, bytes]:
         found: Any = await connection.exec_driver_sql(
-            "INSERT INTO inbox (consumer_group, event_id) SELECT ?, value FROM json_each(?) WHERE true"
-            " ON CONFLICT DO NOTHING RETURNING event_id",
-            (group, _json(ids)),
+            "SELECT source, home, chunk, marks FROM json_each(?) AS place CROSS JOIN inbox ON consumer_group = ?"
+            " AND source = place.value ->> 0 AND home = place.value ->> 1 AND chunk = place.value ->> 2",
+            (_json(places), group),
         )
-        return {row[0] for row in found}
+        return {(row[0], row[1], row[2]): row[3] for row in found}
+
+    async def mark(self, connection: AsyncConnection, group: str, marks: Mapping[Place, bytes]) -> None:
+        await connection.exec_driver_sql(
+            "INSERT INTO inbox (consumer_group, source, home, chunk, marks) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (consumer_group, source, home, chunk) DO UPDATE SET marks = excluded.marks",
+            [(group, *place, value) for place, value in marks.items()],
+        )
 
 
 # SQLAlchemy's adapter for asyncpg sends lists as arrays; the casts say of what.
@@ -149,13 +163,23 @@ class Postgres:
         rows: Sequence[Any] = found.all()
         return rows
 
-    async def fresh(self, connection: AsyncConnection, group: str, ids: Sequence[str]) -> set[str]:
+    async def marks(self, connection: AsyncConnection, group: str, places: Collection[Place]) -> dict[Place, bytes]:
+        sources, homes, chunks = zip(*places, strict=True)
         found: Any = await connection.exec_driver_sql(
-            "INSERT INTO inbox (consumer_group, event_id) SELECT $1::text, unnest($2::text[])"
-            " ON CONFLICT DO NOTHING RETURNING event_id",
-            (group, list(ids)),
+            "SELECT source, home, chunk, marks FROM unnest($2::text[], $3::int[], $4::bigint[]) AS place(source, home, chunk)"
+            " JOIN inbox USING (source, home, chunk) WHERE consumer_group = $1",
+            (group, list(sources), list(homes), list(chunks)),
         )
-        return {row[0] for row in found}
+        return {(row[0], row[1], row[2]): row[3] for row in found}
+
+    async def mark(self, connection: AsyncConnection, group: str, marks: Mapping[Place, bytes]) -> None:
+        sources, homes, chunks = zip(*marks, strict=True)
+        await connection.exec_driver_sql(
+            "INSERT INTO inbox (consumer_group, source, home, chunk, marks)"
+            " SELECT $1::text, * FROM unnest($2::text[], $3::int[], $4::bigint[], $5::bytea[])"
+            " ON CONFLICT (consumer_group, source, home, chunk) DO UPDATE SET marks = excluded.marks",
+            (group, list(sources), list(homes), list(chunks), list(marks.values())),
+        )
 
 
 def dialect_of(name: str) -> Dialect:
@@ -163,7 +187,7 @@ def dialect_of(name: str) -> Dialect:
     return Sqlite() if name == "sqlite" else Postgres()
 
 
-def _json(values: Iterable[str]) -> str:
+def _json(values: Iterable[Any]) -> str:
     return orjson.dumps(list(values)).decode()
 
 

@@ -134,7 +134,7 @@ async def _submit_until_answered(services: dict[str, Runtime], world: World, num
         try:
             answers = await services["intake"].group_commit.submit([world.draft(number) for number in numbers])
             return [answer.id for answer in answers]
-        except BaseException as error:  # noqa: BLE001 - a crash ends the waiters too; a client comes again
+        except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 raise
             await asyncio.sleep(0.01)

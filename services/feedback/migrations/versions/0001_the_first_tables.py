@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("acknowledged_late", sa.Boolean(), nullable=False),
         sa.Column("in_time", sa.Boolean(), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("stamp", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("case_id"),
     )
     with op.batch_alter_table("cases", schema=None) as batch_op:
@@ -105,9 +106,11 @@ def upgrade() -> None:
     op.create_table(
         "inbox",
         sa.Column("consumer_group", sa.String(), nullable=False),
-        sa.Column("event_id", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("consumer_group", "event_id"),
-        sqlite_with_rowid=False,
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("home", sa.Integer(), nullable=False),
+        sa.Column("chunk", sa.BigInteger(), nullable=False),
+        sa.Column("marks", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("consumer_group", "source", "home", "chunk"),
     )
     op.create_table(
         "offsets",
