@@ -98,16 +98,20 @@ async def _place(log: Log, tp: TopicPartition, event_id: str, position: int) -> 
                 low = found[0].offset + 1
             else:
                 high = middle
-        for record in await log.read(tp, max(0, low - _NEAR), 2 * _NEAR):
-            headers = dict(record.headers)
-            if headers.get("ce_id") == event_id.encode():
-                chain = headers.get("ce_chainhash")
-                return {
-                    "topic": tp.topic,
-                    "partition": tp.partition,
-                    "offset": record.offset,
-                    "chain_hash": None if chain is None else chain.decode(),
-                }
+        for start, stop in ((low, low + 1), (max(0, low - _NEAR), low + _NEAR)):
+            place = start
+            while place < stop and (records := await log.read(tp, place, _NEAR)):
+                for record in records:
+                    headers = dict(record.headers)
+                    if headers.get("ce_id") == event_id.encode():
+                        chain = headers.get("ce_chainhash")
+                        return {
+                            "topic": tp.topic,
+                            "partition": tp.partition,
+                            "offset": record.offset,
+                            "chain_hash": None if chain is None else chain.decode(),
+                        }
+                place = records[-1].offset + 1
     except Exception as error:
         if not is_transient(error):
             raise
