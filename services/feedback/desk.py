@@ -1,13 +1,13 @@
 """The desk: loads cases, asks the domain, writes down what it decided. One way for topics, timers and people alike."""
 
+import os
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events.catalogue import decode
@@ -15,6 +15,7 @@ from libs.events.catalogue.base import EventData
 from libs.events.catalogue.feedback import CaseOpened, CaseResolved, CaseResponded, FeedbackRequested
 from libs.events.envelope import Event
 from libs.events.ids import natural_id
+from libs.events.sealing import PREFIX, open_token
 from libs.events.store import Draft, Unit
 from libs.events.timers import Timer
 from libs.events.vault import Vault
@@ -51,6 +52,10 @@ class Task:
     id: str | None = None
 
 
+KEEP = 5_000
+"""Cases whose fold is kept at hand, about 6 kB each. Reading and folding a stream again costs 200 µs."""
+
+
 def stream_of(case_id: str) -> str:
     return f"case/{case_id}"
 
@@ -66,21 +71,32 @@ class Desk:
         self._vault = vault
         self._policy = policy
         self._wording = wording
+        # Folds of cases at hand, good only while the row carries the stamp they were written with: a transaction that was
+        # rolled back, or another process's write, leaves another stamp there. Addresses in them are sealed.
+        self._kept: OrderedDict[str, tuple[int, Case]] = OrderedDict()
 
     async def load(self, unit: Unit, case_ids: Collection[str], *, erased: bool = False) -> dict[str, Case]:
-        """The cases by id; those that are not there are missing. The address alone is opened; None once the person was
+        """The cases by id; those that are not there are missing. The address stays sealed; it is None once the person was
         erased, or with `erased`, which does not wait for a cached key to be forgotten."""
-        streams = await unit.streams([stream_of(case_id) for case_id in case_ids])
-        found = [events for events in streams.values() if events]
-        firsts = [events[0] for events in found]
-        openings = [decode(event) for event in firsts] if erased else await unit.open(firsts)
+        table = tables.cases
+        rows = select(table.c.case_id, table.c.stamp).where(table.c.case_id.in_(case_ids))
+        stamps = {row[0]: row[1] for row in await unit.connection.execute(rows)} if case_ids else {}
         states: dict[str, Case] = {}
-        for opening, events in zip(openings, found, strict=True):
-            if erased and isinstance(opening, CaseOpened):
-                opening = opening.model_copy(update={"address": None})
-            state = fold([opening, *(decode(event) for event in events[1:])])
-            assert state is not None
-            states[state.case_id] = state
+        for case_id, stamp in stamps.items():
+            kept = self._kept.get(case_id)
+            if kept is not None and kept[0] == stamp:
+                states[case_id] = kept[1]
+        missing = [stream_of(case_id) for case_id in stamps if case_id not in states]
+        if missing:
+            for events in (await unit.streams(missing)).values():
+                state = fold(decode(event) for event in events)
+                assert state is not None
+                states[state.case_id] = state
+        keys = {} if erased else await self._vault.keys({state.opened.customer_id for state in states.values()})
+        for case_id, state in states.items():
+            if state.opened.address is not None and state.opened.customer_id not in keys:
+                opened = state.opened.model_copy(update={"address": None})
+                states[case_id] = replace(state, opened=opened)
         return states
 
     async def apply(
@@ -146,6 +162,10 @@ class Desk:
     ) -> FeedbackRequested:
         """Fill in what the domain leaves open: address, token of the page, and the text the customer reads."""
         opened = state.opened
+        address = opened.address
+        if address is not None and address.startswith(PREFIX):
+            key = (await self._vault.keys([opened.customer_id])).get(opened.customer_id)
+            address = open_token(address, key, opened_event_id(state.case_id), "address") if key else None
         outcome = said = None
         if request.purpose == "answer":
             resolved = next((data for data in events if isinstance(data, CaseResolved)), None)
@@ -167,7 +187,7 @@ class Desk:
             said=said,
             token=token,
         )
-        return request.model_copy(update={"address": opened.address, "body": body, "token": token})
+        return request.model_copy(update={"address": address, "body": body, "token": token})
 
     async def _last_resolution(self, unit: Unit, state: Case) -> CaseResolved:
         events = await unit.stream(stream_of(state.case_id))
@@ -176,22 +196,39 @@ class Desk:
 
     async def _save(self, unit: Unit, changes: Sequence[tuple[Case | None, Case]]) -> None:
         """Rows and timers follow the states: whatever a state no longer wants is cancelled, what it wants is there."""
-        request_rows: list[dict[str, Any]] = []
+        new_requests: list[dict[str, Any]] = []
+        changed_requests: list[dict[str, Any]] = []
         for before, after in changes:
             known: Mapping[str, Any] = {} if before is None else before.requests
             for id, request in after.requests.items():
                 if known.get(id) is not request:
                     hashed = token_hash(self._vault, token_of(self._vault, id)) if request.purpose in TWO_WAY else None
-                    request_rows.append(request_row(request, after.opened.language or "es", hashed))
+                    row = request_row(request, after.opened.language or "es", hashed)
+                    (changed_requests if id in known else new_requests).append(row)
             had, wants = timers(before, self._policy), timers(after, self._policy)
             for (kind, key), due in wants.items():
                 if had.get((kind, key)) != due:
                     unit.schedule(kind, key, due, {"case": after.case_id})
             for kind, key in had.keys() - wants.keys():
                 unit.cancel(kind, key)
-        rows = [case_row(after) for _, after in changes]
-        await upsert(unit.connection, tables.cases, rows, "case_id", FIXED_CASE)
-        await upsert(unit.connection, tables.requests, request_rows, "request_id", FIXED_REQUEST)
+        stamp = int.from_bytes(os.urandom(7), "big")
+        new_cases: list[dict[str, Any]] = []
+        changed_cases: list[dict[str, Any]] = []
+        for number, (before, after) in enumerate(changes):
+            row = case_row(after) | {"stamp": stamp + number}
+            (new_cases if before is None else changed_cases).append(row)
+            self._keep(after, stamp + number)
+        await write(unit.connection, tables.cases, new_cases, changed_cases, "case_id", FIXED_CASE)
+        await write(unit.connection, tables.requests, new_requests, changed_requests, "request_id", FIXED_REQUEST)
+
+    def _keep(self, state: Case, stamp: int) -> None:
+        address = state.opened.address
+        if address is not None and not address.startswith(PREFIX):
+            return  # just opened, its address in the clear
+        self._kept[state.case_id] = (stamp, state)
+        self._kept.move_to_end(state.case_id)
+        if len(self._kept) > KEEP:
+            self._kept.popitem(last=False)
 
 
 def _time(data: EventData) -> datetime:
@@ -203,13 +240,19 @@ def _time(data: EventData) -> datetime:
     raise ValueError(f"{data.TYPE} says no time")
 
 
-async def upsert(
-    connection: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]], key: str, fixed: frozenset[str]
+async def write(
+    connection: AsyncConnection,
+    table: Table,
+    new: Sequence[dict[str, Any]],
+    changed: Sequence[dict[str, Any]],
+    key: str,
+    fixed: frozenset[str],
 ) -> None:
-    """Insert the rows, or bring the columns that may change up to date, in one statement."""
-    if not rows:
-        return
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    statement: Any = insert(table)
-    changing = {name: statement.excluded[name] for name in mutable(rows[0], fixed)}
-    await connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=changing), list(rows))
+    """Insert the new rows and bring the changed ones up to date, a statement each; what is fixed is not sent again."""
+    if new:
+        await connection.execute(insert(table), list(new))
+    if changed:
+        names = mutable(changed[0], fixed)
+        # A parameter may not be called like a column that is set, hence the key's prefix.
+        statement = update(table).where(table.c[key] == bindparam("the_key")).values({n: bindparam(n) for n in names})
+        await connection.execute(statement, [{n: row[n] for n in names} | {"the_key": row[key]} for row in changed])

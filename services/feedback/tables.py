@@ -4,7 +4,7 @@ Cases and requests are rows written in the transaction of the events they follow
 fold (`rows.py`). No text of a person stands in them; what was said is opened from the sealed events when it is asked for.
 """
 
-from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table
 
 from libs.events.tables import UtcDateTime, machinery
 
@@ -43,6 +43,7 @@ cases = Table(
     Column("acknowledged_late", Boolean, nullable=False),
     Column("in_time", Boolean),  # None: neither answered nor past the due date
     Column("version", Integer, nullable=False),
+    Column("stamp", BigInteger, nullable=False),  # of this writing; says whether a fold kept at hand is this row's
     Index("cases_ref", "origin", "case_ref"),
     Index("cases_interaction", "interaction_id"),
     Index("cases_customer", "customer_id"),

@@ -58,6 +58,7 @@ def case_view(row: Mapping[Any, Any], now: datetime) -> dict[str, Any]:
     """A case as the API shows it; overdue is judged at `now`."""
     shown = dict(row)
     awaited = shown.pop("awaited")
+    del shown["stamp"]
     return shown | {"overdue": bool(awaited and row["due_at"] < now), "reachable": row["reply_channel"] is not None}
 
 

@@ -256,8 +256,8 @@ async def test_no_text_address_or_token_stands_in_the_database(office: Office) -
                 assert "example.org" not in text
                 assert "Devuelto" not in text
                 assert token not in text
-    [row] = [row for row in await office.rows(tables.requests) if row["purpose"] == "answer"]
-    assert row["token_hash"] == token_hash(office.vault, token)
+    [answer] = [found for found in await office.rows(tables.requests) if found["purpose"] == "answer"]
+    assert answer["token_hash"] == token_hash(office.vault, token)
 
 
 async def test_five_hundred_contacts_cost_a_handful_of_statements(office: Office) -> None:
