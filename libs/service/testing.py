@@ -1,6 +1,5 @@
 """Services as tests use them: built by their own `build`, on real engines, spoken to over their public API."""
 
-import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 import httpx
 
 from libs.events.clock import Clock
+from libs.events.runtime import settle as settle_runtimes
 from libs.service import keys
 from libs.service.combined import Combined
 from libs.service.environment import Environment
@@ -90,19 +90,9 @@ async def running(
 
 
 async def settle(services: Mapping[str, Service] | Sequence[Service], timeout: float = 60.0) -> None:
-    """Wait until every service is idle, twice in a row with nothing moved in between: what one publishes another consumes.
+    """Wait until nothing is left to do in any of them (`libs.events.runtime.settle`).
 
-    Raises TimeoutError with every service's status after `timeout` seconds of real time.
+    Raises TimeoutError with the status of whoever is still at it, after `timeout` seconds of real time.
     """
     everyone = list(services.values()) if isinstance(services, Mapping) else list(services)
-    loop = asyncio.get_running_loop()
-    end = loop.time() + timeout
-    quiet = 0
-    while True:
-        found = [await service.runtime.status() for service in everyone]
-        quiet = quiet + 1 if all(status.idle for status in found) else 0
-        if quiet == 2:
-            return
-        if loop.time() > end:
-            raise TimeoutError("; ".join(f"{s.name}: {status}" for s, status in zip(everyone, found, strict=True)))
-        await asyncio.sleep(0.02 if not quiet else 0.005)
+    await settle_runtimes([service.runtime for service in everyone], timeout)
