@@ -13,11 +13,16 @@ from typing import Any, Self, cast
 import aiosqlite
 
 
+# Rows that come along with the statement. Whoever streams a large result has the rest fetched as it goes.
+FIRST_ROWS = 1_000
+
+
 class QuickCursor:
-    """A cursor that holds the rows of its last statement. Made and closed without a trip."""
+    """A cursor that holds the first rows of its last statement. Made without a trip, and closed without one as a rule."""
 
     def __init__(self, connection: "QuickConnection") -> None:
         self._connection = connection
+        self._open: sqlite3.Cursor | None = None  # there may be more rows
         self._rows: list[Any] = []
         self._at = 0
         self.description: Any = None
@@ -32,16 +37,18 @@ class QuickCursor:
         await self.close()
 
     async def execute(self, sql: str, parameters: Any = ()) -> "QuickCursor":
-        def run(database: sqlite3.Connection) -> tuple[list[Any], Any, int, int | None]:
+        def run(database: sqlite3.Connection) -> tuple[sqlite3.Cursor | None, list[Any], Any, int, int | None]:
             cursor = database.execute(sql, parameters)
-            try:
-                rows = cursor.fetchall() if cursor.description else []
-                return rows, cursor.description, cursor.rowcount, cursor.lastrowid
-            finally:
-                cursor.close()
+            rows = cursor.fetchmany(FIRST_ROWS) if cursor.description else []
+            found = rows, cursor.description, cursor.rowcount, cursor.lastrowid
+            if len(rows) == FIRST_ROWS:
+                return cursor, *found
+            cursor.close()
+            return None, *found
 
-        self._rows, self.description, self.rowcount, self.lastrowid = await self._connection.trip(run)
-        self._at = 0
+        await self.close()
+        found = await self._connection.trip(run)
+        self._open, self._rows, self.description, self.rowcount, self.lastrowid = found
         return self
 
     async def executemany(self, sql: str, parameters: Iterable[Any]) -> "QuickCursor":
@@ -52,8 +59,9 @@ class QuickCursor:
             finally:
                 cursor.close()
 
+        await self.close()
         self.rowcount = await self._connection.trip(run)
-        self._rows, self.description, self._at = [], None, 0
+        self.description = None
         return self
 
     async def fetchone(self) -> Any:
@@ -61,15 +69,35 @@ class QuickCursor:
         return found[0] if found else None
 
     async def fetchmany(self, size: int | None = None) -> list[Any]:
-        start, self._at = self._at, self._at + (size or self.arraysize)
+        wanted = size or self.arraysize
+        if self._open is not None and len(self._rows) - self._at < wanted:
+            cursor = self._open
+            more = await self._connection.trip(lambda _: cursor.fetchmany(max(wanted, FIRST_ROWS)))
+            self._rows = self._rows[self._at :] + more
+            self._at = 0
+            if len(more) < max(wanted, FIRST_ROWS):
+                await self._finish()
+        start, self._at = self._at, self._at + wanted
         return self._rows[start : self._at]
 
     async def fetchall(self) -> list[Any]:
-        start, self._at = self._at, len(self._rows)
-        return self._rows[start:]
+        found = self._rows[self._at :]
+        if self._open is not None:
+            cursor = self._open
+            found += await self._connection.trip(lambda _: cursor.fetchall())
+            await self._finish()
+        self._rows, self._at = [], 0
+        return found
 
     async def close(self) -> None:
-        self._rows = []
+        self._rows, self._at = [], 0
+        if self._open is not None:
+            await self._finish()
+
+    async def _finish(self) -> None:
+        cursor, self._open = self._open, None
+        if cursor is not None:
+            await self._connection.trip(lambda _: cursor.close())
 
 
 class QuickConnection(aiosqlite.Connection):
