@@ -5,10 +5,12 @@ Everything follows from a seed. Some facts become known long after they happened
 
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from libs.events.catalogue import EventData, decode
+import orjson
+
+from libs.events.catalogue import EventData, decode, model_of, personal_fields
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.feedback import (
     CaseAcknowledged,
@@ -35,7 +37,10 @@ from libs.events.catalogue.findings import (
 )
 from libs.events.catalogue.interactions import Channel, CustomerErased, InteractionRecorded, Kind, SourceRegistered
 from libs.events.catalogue.rulebook import RulebookPublished
-from libs.events.envelope import Event
+from libs.events.chain import GENESIS, chained
+from libs.events.envelope import Event, unchained
+from libs.events.log import Log, partition_of
+from libs.events.sealing import seal_fields
 
 START = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
 MOTIVES = {
@@ -49,14 +54,27 @@ DOCUMENT = {
         {"code": cause, "names": {"es": f"causa {cause}", "en": f"cause {cause}"}} for cause, _ in MOTIVES.values()
     ],
 }
+LIVES: list[list[str]] = [
+    [], ["ack"], ["ack", "assign", "close"], ["ack", "ack", "close", "close", "reopen"], ["close", "reopen", "reopen", "close"],
+]  # fmt: skip
+WORDS = {
+    "es": [
+        "Me cobraron dos veces la misma factura y nadie me responde.",
+        "Llevo tres días sin servicio.",
+        "Me atendieron de mala manera en la oficina.",
+    ],
+    "en": ["I was charged twice for the same bill.", "No service for three days now.", "The clerk was rude to me."],
+}
 CASES = {Kind.COMPLAINT, Kind.CLAIM, Kind.REQUEST}
 
 
 class World:
     """Collects events as their services would have published them."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, keys: Mapping[str, bytes] | None = None) -> None:
+        """With `keys` (person to data key) people write something, and it is sealed."""
         self.random = random.Random(seed)
+        self.keys = keys
         self.events: list[Event] = []
         self.versions: dict[str, int] = {}
 
@@ -68,10 +86,13 @@ class World:
     ) -> Event:
         self.versions[stream] = self.versions.get(stream, 0) + 1
         event_id = id or self.id()
+        content = data.model_dump(mode="json")
+        if self.keys is not None:
+            seal_fields(content, personal_fields(type(data)), self.keys.get(content.get("customer_id", "")), event_id)
         event = Event(
             id=event_id, type=data.TYPE, source="/lazo/test", subject=stream, streamversion=self.versions[stream],
             sequence=len(self.events) + 1, time=time, recordedtime=recorded, partitionkey=key, correlationid=event_id,
-            causationid=None, traceparent=None, data=data.model_dump_json().encode(),
+            causationid=None, traceparent=None, data=orjson.dumps(content),
         )  # fmt: skip
         self.events.append(event)
         return event
@@ -84,9 +105,9 @@ class World:
         return timedelta(seconds=self.random.choice([1, 1, 5, 60, 3_600, 86_400 * 3, 86_400 * 20]))
 
 
-def make(seed: int, contacts: int = 60, days: int = 40) -> World:
+def make(seed: int, contacts: int = 60, days: int = 40, keys: Mapping[str, bytes] | None = None) -> World:
     """A world of about eight events a contact."""
-    world = World(seed)
+    world = World(seed, keys)
     pick = world.random.choice
     for version in (1, 2):
         at = START - timedelta(days=3 - version)
@@ -96,7 +117,7 @@ def make(seed: int, contacts: int = 60, days: int = 40) -> World:
             "main", at, at,
         )  # fmt: skip
     world.add("source/s1", SourceRegistered(source_id="s1", name="CRM", form="interactions"), "s1", START, START)
-    people = [f"cus_{number}" for number in range(max(3, contacts // 3))]
+    people = [f"cus_{number}" for number in range(max(3, contacts // 3))] if keys is None else sorted(keys)
     for number in range(contacts):
         _contact(world, number, pick(people), START + timedelta(seconds=world.random.randrange(days * 86_400)))
     for motive in MOTIVES:
@@ -115,7 +136,7 @@ def _contact(world: World, number: int, person: str, at: datetime) -> None:
         f"interaction/{interaction_id}",
         InteractionRecorded(
             interaction_id=interaction_id, external_id=str(number), origin=pick(["s1", "s2"]), kind=kind, channel=channel,
-            occurred_at=at, customer_id=person, text=None, touchpoint=touchpoint, product=pick(["a", "b"]), language=language,
+            occurred_at=at, customer_id=person, text=None if world.keys is None else pick(WORDS[language]), touchpoint=touchpoint, product=pick(["a", "b"]), language=language,
         ),
         person, at, recorded, interaction_id,
     )  # fmt: skip
@@ -242,3 +263,21 @@ def interleaved(events: Sequence[Event], rng: random.Random) -> list[Event]:
         if not lane:
             waiting.remove(lane)
     return result
+
+
+async def publish(log: Log, events: Sequence[Event]) -> None:
+    """Put events into the log as their relays would, in order."""
+    publisher = log.publisher("test-world")
+    await publisher.start()
+    heads: dict[tuple[str, int], str] = {}
+    records = []
+    for event in events:
+        topic = model_of(event.type).TOPIC
+        partition = partition_of(event.partitionkey.encode(), await log.partitions(topic))
+        record, heads[topic, partition] = chained(
+            unchained(event, topic, partition), heads.get((topic, partition), GENESIS)
+        )
+        records.append(record)
+    for start in range(0, len(records), 1_000):
+        await publisher.publish(records[start : start + 1_000])
+    await publisher.close()

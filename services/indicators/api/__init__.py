@@ -1,0 +1,1 @@
+"""HTTP of the indicators: parse, authorise, read, answer."""
