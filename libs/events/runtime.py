@@ -14,10 +14,12 @@ from libs.events.catalogue.topics import OWNER
 from libs.events.clock import Clock
 from libs.events.consumer import Consumer, ConsumerSpec, Discipline
 from libs.events.errors import StoreUnavailable
+from libs.events.following import Following
 from libs.events.log import Log, LogError, TopicPartition
 from libs.events.offload import offload
 from libs.events.pace import Pace
 from libs.events.quarantine import Quarantine
+from libs.events.rebuild import Progress, Projection, Rebuild, Rebuilt
 from libs.events.relay import Relay
 from libs.events.settings import MachinerySettings
 from libs.events.store import Committed, GroupCommit, Store
@@ -56,9 +58,11 @@ class Runtime:
         timers: Mapping[str, TimerHandler] | None = None,
         settings: MachinerySettings = MachinerySettings(),
         publishes: Sequence[str] | None = None,
+        projections: Sequence[Projection] = (),
         discipline: Discipline | None = None,
     ) -> None:
-        """`publishes`: the topics this service alone writes; by default those the catalogue gives to it."""
+        """`publishes`: the topics this service alone writes; by default those the catalogue gives to it. `projections` are
+        consumed for in their live slot and can be rebuilt (`rebuild`)."""
         self.service, self.engine, self.log, self.vault, self.clock = service, engine, log, vault, clock
         self.settings = settings
         self.publishes = tuple(topic for topic, owner in OWNER.items() if owner == service)
@@ -71,11 +75,30 @@ class Runtime:
         )
         self.quarantine = Quarantine(self.store, settings, self._consumed_partitions)
         self.relay = Relay(self.store, log, self.publishes, settings) if self.publishes else None
-        self.consumers = [Consumer(spec, self.store, log, self.quarantine, settings, discipline) for spec in consumers]
+
+        def consumer(spec: ConsumerSpec) -> Consumer:
+            return Consumer(spec, self.store, log, self.quarantine, settings, discipline)
+
+        self._consumers = [consumer(spec) for spec in consumers]
+        self._following = {
+            projection.name: Following(
+                Rebuild(projection, self.store, log, self.quarantine, settings, discipline), consumer
+            )
+            for projection in projections
+        }
         self.alarm = Alarm(self.store, clock, timers or {}, self.quarantine, settings)
         self.commits = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.store.on_commit(self._count)
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """Those of the specs and those of the projections' live slots."""
+        return [*self._consumers, *(one.consumer for one in self._following.values() if one.consumer is not None)]
+
+    async def rebuild(self, name: str, *, progress: Progress | None = None, accept_difference: bool = False) -> Rebuilt:
+        """Build a projection again beside the live one and switch to it. Raises Differs, KeyError."""
+        return await self._following[name].rebuild(progress=progress, accept_difference=accept_difference)
 
     def _count(self, what: Committed) -> None:
         self.commits += 1
@@ -97,8 +120,11 @@ class Runtime:
         await self._learn_partitions()
         if self.relay is not None:
             self._run("relay", self.relay.run())
-        for consumer in self.consumers:
+        for consumer in self._consumers:
             self._run(f"consumer {consumer.spec.group}", consumer.run())
+        for name, following in self._following.items():
+            await following.begin()
+            self._run(f"projection {name}", following.run())
         self._run("timers", self.alarm.run())
 
     def _run(self, name: str, work: Coroutine[None, None, None]) -> None:
@@ -128,8 +154,10 @@ class Runtime:
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline
-        for consumer in self.consumers:
+        for consumer in self._consumers:
             consumer.finish()
+        for following in self._following.values():
+            following.finish()
         self.alarm.finish()
         first = [task for name, task in self._tasks.items() if name != "relay"]
         closing = asyncio.create_task(self.group_commit.close())

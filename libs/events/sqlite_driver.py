@@ -12,7 +12,6 @@ from typing import Any, Self, cast
 
 import aiosqlite
 
-
 # Rows that come along with the statement. Whoever streams a large result has the rest fetched as it goes.
 FIRST_ROWS = 1_000
 

@@ -1,0 +1,82 @@
+"""Consuming for whichever slot of a projection is live."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from libs.events.consumer import Consumer, ConsumerSpec
+from libs.events.rebuild import Progress, Rebuild, Rebuilt
+
+logger = logging.getLogger("lazo.runtime")
+
+# A rebuild may be run by another process; until this one looks, it goes on filling the retired slot, which harms nobody.
+LOOK_SECONDS = 1.0
+
+
+class Following:
+    """The consumer of a projection's live slot, exchanged when another slot becomes live."""
+
+    def __init__(self, rebuild: Rebuild, make: Callable[[ConsumerSpec], Consumer]) -> None:
+        self.rebuild_ = rebuild
+        self._make = make
+        self.slot = ""
+        self.consumer: Consumer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._flipped = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Learn which slot is live and make its consumer."""
+        self.slot = await self.rebuild_.live()
+        self.consumer = self._make(self.rebuild_.projection.spec(self.slot))
+
+    async def run(self) -> None:
+        """Consume until `finish()`; a failure of the loop itself is raised."""
+        if self.consumer is None:
+            await self.begin()
+        while not self._stopping:
+            assert self.consumer is not None
+            self._task = asyncio.create_task(self.consumer.run(), name=f"consumer {self.consumer.spec.group}")
+            try:
+                await self._until_changed(self._task)
+            finally:
+                if not self._task.done():
+                    self.consumer.finish()
+                    try:
+                        await asyncio.shield(self._task)
+                    except asyncio.CancelledError:
+                        self._task.cancel()
+                        await asyncio.wait([self._task])
+                        raise
+            if self._task.done():
+                self._task.result()
+            if not self._stopping:
+                await self.begin()
+                logger.info("%s is served from slot %s now", self.rebuild_.projection.name, self.slot)
+
+    async def _until_changed(self, task: "asyncio.Task[None]") -> None:
+        while not self._stopping and not task.done():
+            self._flipped.clear()
+            flipped = asyncio.create_task(self._flipped.wait())
+            await asyncio.wait([task, flipped], timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            flipped.cancel()
+            try:
+                if await self.rebuild_.live() != self.slot:
+                    return
+            except Exception as error:  # noqa: BLE001 - the consumer meets the same and reports it
+                logger.debug("cannot see which slot is live: %s", error)
+
+    def finish(self) -> None:
+        """Let the batch in hand finish, then end `run()`."""
+        self._stopping = True
+        self._flipped.set()
+        if self.consumer is not None:
+            self.consumer.finish()
+
+    async def rebuild(self, *, progress: Progress | None = None, accept_difference: bool = False) -> Rebuilt:
+        """Build the other slot beside this one and go over to it. Raises Differs."""
+        async with self._one_at_a_time:
+            outcome = await self.rebuild_.run(progress=progress, accept_difference=accept_difference)
+        self._flipped.set()
+        return outcome
