@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from libs.events.clock import SimulatedClock
-from libs.service.testing import Running, running
+from libs.service.testing import EnginePair, Running, running
 from services.feedback.app import build as feedback
 from services.intake.app import build as intake
 
@@ -131,6 +131,31 @@ async def test_r21_r51_one_complaint_goes_all_the_way_round(house: House) -> Non
     )
     assert all("token" not in step["data"] for step in case["history"])
     assert {request["status"] for request in case["requests"]} >= {"delivered", "answered"}
+
+
+async def test_g7_the_same_loop_on_both_pairs_of_engines(engines: EnginePair) -> None:
+    clock = SimulatedClock(START)
+    async with running(intake, feedback, clock=clock, engines=engines, public_url="https://lazo.example") as found:
+        await found.client.post("/intake/v1/sources", json={"id": "crm", "name": "CRM"})
+        house = House(found, clock)
+        await house.update("assigned", agent="luz")  # before its case
+        await house.contact()
+        assert (await house.case())["agent"] == "luz"
+        await asyncio.gather(*(house.do("assign", {"agent": f"agent-{number}"}) for number in range(4)))
+        resolved = await house.do("resolve", {"outcome": "explained", "reason": "The tariff changed."})
+        assert resolved.json()["status"] == "resolved"
+        path = (await house.request("answer"))["link"].removeprefix("https://lazo.example")
+        assert (await house.client.post(path, data={"score": "2", "helped": "worse"})).status_code == 200
+        await house.advance(timedelta(days=40))
+        case = await house.case()
+        assert [step["version"] for step in case["history"]] == list(range(1, case["version"] + 1))
+        assert sorted((each["purpose"], each["status"]) for each in case["requests"]) == [
+            ("acknowledgement", "expired"),
+            ("answer", "answered"),
+        ]
+        assert (await house.get("/feedback/v1/timers"))["items"] == []
+        assert len((await house.get("/feedback/v1/cases", limit=1))["items"]) == 1
+        assert (await house.get("/feedback/v1/requests", state="answered"))["next"] is None
 
 
 async def test_orders_are_checked_and_refusals_say_which_and_why_in_both_languages(house: House) -> None:
