@@ -1,7 +1,5 @@
 """Where the indicators are wired together."""
 
-from libs.events.catalogue.topics import ALL
-from libs.events.consumer import ConsumerSpec
 from libs.events.runtime import Runtime
 from libs.service.environment import Environment
 from libs.service.http.app import make_app
@@ -12,9 +10,8 @@ from services.indicators.api.reads import Reads
 from services.indicators.api.routes import router
 from services.indicators.console.assets import Assets
 from services.indicators.console.pages import console
+from services.indicators.projection import projection
 from services.indicators.settings import IndicatorsSettings
-from services.indicators.slots import group_of, live_slot
-from services.indicators.subscriptions import subscriptions
 
 NAME = "indicators"
 
@@ -23,17 +20,13 @@ async def build(environment: Environment) -> Service:
     """The service, ready to be started; its database is migrated."""
     settings = load(IndicatorsSettings)
     engine = environment.engine(NAME)
-    slot = await live_slot(engine, environment.clock)
-    consumer = ConsumerSpec(
-        group=group_of(slot), topics=ALL, subscriptions=subscriptions(slot), max_records=settings.batch
-    )
     runtime = Runtime(
         service=NAME,
         engine=engine,
         log=environment.log,
         vault=environment.vault,
         clock=environment.clock,
-        consumers=[consumer],
+        projections=[projection(settings.batch)],
     )
     app = make_app(
         NAME,

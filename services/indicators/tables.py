@@ -29,7 +29,7 @@ machine = machinery(metadata)
 PROJECTION = "facts"
 VERSION = 1
 """Rises when a table or the way it is filled changes; the other slot is then built at this version and switched to."""
-SLOTS = ("a", "b")
+SLOTS: tuple[str, str] = ("a", "b")
 
 # Codes and ids compare as bytes; a database's locale would make the same index three times slower.
 _Code = Text().with_variant(Text(collation="C"), "postgresql")
