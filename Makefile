@@ -61,7 +61,7 @@ format: setup  ## put the code in order
 .PHONY: schemas
 schemas: setup  ## write schemas/ (JSON Schemas, AsyncAPI) again from the catalogue, and golden files of new types
 	$(BIN)/python -m libs.events.catalogue.schemas
-	$(BIN)/python -m tests.contracts.golden
+	$(BIN)/python -m tests.contracts.golden_files
 
 .PHONY: docs
 docs: setup  ## execute the code blocks of docs/

@@ -2,7 +2,7 @@
 
 Promises of every adapter (`tests/events/log` runs them on each):
 
-* a publish is all or nothing, in the order given; readers see it only once it is whole, which may be a moment later;
+* a publish is all or nothing, in the order given; readers see it only once it is whole;
 * of the publishers of one name the one started last is alone: every earlier one gets `FencedError` and changes nothing;
 * offsets rise within a partition and may have gaps, so the next position is `last.offset + 1` of what was returned;
 * a member delivers nothing from a partition until somebody has said, by `seek`, where to go on from.
@@ -94,7 +94,7 @@ class Publisher(Protocol):
     async def publish(self, records: Sequence[Outgoing]) -> list[int]:
         """Publish all of them or none, in order, and give their offsets in the same order.
 
-        They are durable now. Readers see them now or (Kafka) some milliseconds later; surely once `start()` was called again.
+        They are durable now: `read` and `ends` see them, members are handed them within milliseconds.
         Raises FencedError, LogUnavailable, UnknownTopic (nothing was published), UnknownOutcome, PublisherSpent.
         """
 
@@ -129,7 +129,7 @@ class Member(Protocol):
 
     async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The offset that the next record will get or pass, for each. Less the position it is the lag: 0 if and only if
-        everything published was delivered, even if it cannot be read yet."""
+        everything published was delivered."""
 
     async def hint(self, positions: Mapping[TopicPartition, int]) -> None:
         """Tell lag tools where this group is. Best effort: the true position is in the consumer's database."""
@@ -158,7 +158,7 @@ class Log(Protocol):
         """Whole, committed records from offset `start` on, at most `limit`; empty at the end. No group is involved."""
 
     async def ends(self, topic: str) -> dict[int, int]:
-        """Next offset by partition. Raises UnknownTopic."""
+        """Next offset by partition; Kafka's markers of transactions count. Raises UnknownTopic."""
 
 
 _M = 0x5BD1E995

@@ -11,7 +11,7 @@ from libs.events import catalogue
 from libs.events.catalogue import UnknownType, UnknownVersion, base, topics
 from libs.events.catalogue.base import EventData, event, upcaster
 from libs.events.envelope import Event
-from tests.contracts import golden
+from tests.contracts import golden_files as golden
 
 FILES = sorted(golden.FOLDER.glob("*.json"))
 
@@ -23,7 +23,7 @@ def stored(type_name: str, data: dict[str, Any]) -> Event:
 
 def test_every_type_and_version_has_a_golden_file() -> None:
     assert {path.stem for path in FILES} == set(catalogue.types()) | set(base._upcasters), (
-        "run `python -m tests.contracts.golden`"
+        "run `python -m tests.contracts.golden_files`"
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, create_model
 from libs.events import catalogue
 from libs.events.catalogue import base, schemas, topics
 from libs.events.catalogue.base import EventData, Personal, PersonalText, event
-from tests.contracts import golden
+from tests.contracts import golden_files as golden
 
 TYPES = sorted(catalogue.types())
 

@@ -13,7 +13,6 @@ from libs.events.log import (
     Member,
     Outgoing,
     OutOfRange,
-    Publisher,
     PublisherSpent,
     Record,
     TopicPartition,
@@ -58,18 +57,6 @@ async def drain(member: Member, count: int, *, within: float = 20.0) -> dict[Top
     return got
 
 
-async def publish(log: Log, publisher: Publisher, records: list[Outgoing]) -> list[int]:
-    """Publish, and wait until it can be read: on Kafka a commit is visible a few milliseconds after it is durable."""
-    offsets = await publisher.publish(records)
-    last = {(record.topic, record.partition): offset for record, offset in zip(records, offsets, strict=True)}
-    deadline = time.monotonic() + 10
-    for (topic, partition), offset in last.items():
-        while (await log.ends(topic))[partition] <= offset:
-            assert time.monotonic() < deadline, "what was published never became visible"
-            await asyncio.sleep(0.005)
-    return offsets
-
-
 async def all_of(log: Log, tp: TopicPartition, limit: int = 1000) -> list[Record]:
     found: list[Record] = []
     while batch := await log.read(tp, found[-1].offset + 1 if found else 0, limit):
@@ -86,7 +73,7 @@ class LogBehaviour:
         publisher = log.publisher("intake")
         await publisher.start()
         sent = [outgoing(n, n % 2) for n in range(10)]
-        offsets = await publish(log, publisher, sent)
+        offsets = await publisher.publish(sent)
         for tp in (T0, T1):
             expected = [
                 Record(o.topic, o.partition, offset, o.key, o.value, o.headers, o.timestamp_ms)
@@ -96,12 +83,24 @@ class LogBehaviour:
             assert await all_of(log, tp) == expected
         await publisher.close()
 
+    async def test_what_publish_returned_for_can_be_read_at_once(self, log: Log) -> None:
+        publisher = log.publisher("intake")
+        await publisher.start()
+        position = 0
+        for n in range(30):
+            [offset] = await publisher.publish([outgoing(n)])
+            if n % 2:
+                assert (await log.ends("facts"))[0] > offset
+            assert numbers(await log.read(T0, position, 10)) == [n]
+            position = offset + 1
+        await publisher.close()
+
     async def test_order_within_a_partition_is_the_order_of_publishing(self, log: Log) -> None:
         publisher = log.publisher("intake")
         await publisher.start()
         offsets = []
         for start in range(0, 300, 50):
-            offsets += await publish(log, publisher, [outgoing(n) for n in range(start, start + 50)])
+            offsets += await publisher.publish([outgoing(n) for n in range(start, start + 50)])
         records = await all_of(log, T0, limit=7)
         assert numbers(records) == list(range(300))
         assert [record.offset for record in records] == offsets == sorted(set(offsets))
@@ -111,7 +110,7 @@ class LogBehaviour:
         publisher = log.publisher("intake")
         await publisher.start()
         sent = [outgoing(n, n % 2, size=20_000) for n in range(60)]  # 1.2 MB, past every batch and fetch size
-        offsets = await publish(log, publisher, sent)
+        offsets = await publisher.publish(sent)
         zero, one = await all_of(log, T0), await all_of(log, T1)
         assert numbers(zero) == list(range(0, 60, 2))
         assert numbers(one) == list(range(1, 60, 2))
@@ -123,7 +122,7 @@ class LogBehaviour:
         publisher = log.publisher("intake")
         await publisher.start()
         value = bytes(range(256)) * 12_000
-        await publish(log, publisher, [Outgoing("facts", 0, b"k", value, (), 1)])
+        await publisher.publish([Outgoing("facts", 0, b"k", value, (), 1)])
         assert [record.value for record in await all_of(log, T0)] == [value]
         member = log.member("large", ["facts"])
         await member.start()
@@ -139,7 +138,7 @@ class LogBehaviour:
         with pytest.raises(UnknownTopic):
             await publisher.publish([outgoing(1, 0), outgoing(2, 1), outgoing(3, 9)])
         await publisher.start()
-        await publish(log, publisher, [outgoing(4)])
+        await publisher.publish([outgoing(4)])
         assert numbers(await all_of(log, T0)) == [4]
         assert await all_of(log, T1) == []
         await publisher.close()
@@ -164,20 +163,20 @@ class LogBehaviour:
         """G7: a zombie publishes nothing."""
         zombie = log.publisher("intake")
         await zombie.start()
-        await publish(log, zombie, [outgoing(1)])
+        await zombie.publish([outgoing(1)])
         async with another() as elsewhere:
             successor = elsewhere.publisher("intake")
             await successor.start()
             with pytest.raises(FencedError):
                 await zombie.publish([outgoing(2)])
-            await publish(log, successor, [outgoing(3)])
+            await successor.publish([outgoing(3)])
             with pytest.raises(PublisherSpent):
                 await zombie.publish([outgoing(4)])
             assert numbers(await all_of(log, T0)) == [1, 3]
             await zombie.start()  # takes the name back
             with pytest.raises(FencedError):
                 await successor.publish([outgoing(5)])
-            await publish(log, zombie, [outgoing(6)])
+            await zombie.publish([outgoing(6)])
             assert numbers(await all_of(log, T0)) == [1, 3, 6]
             await successor.close()
         await zombie.close()
@@ -190,7 +189,7 @@ class LogBehaviour:
         async def send(publisher_index: int) -> None:
             publisher = (first, second)[publisher_index]
             for n in range(20):
-                await publish(log, publisher, [outgoing(n * 2 + publisher_index)])
+                await publisher.publish([outgoing(n * 2 + publisher_index)])
 
         await asyncio.gather(send(0), send(1))
         found = numbers(await all_of(log, T0))
@@ -204,7 +203,7 @@ class LogBehaviour:
     async def test_ends_are_past_the_last_record_and_empty_partitions_end_at_zero(self, log: Log) -> None:
         publisher = log.publisher("intake")
         await publisher.start()
-        offsets = await publish(log, publisher, [outgoing(n, 1) for n in range(5)])
+        offsets = await publisher.publish([outgoing(n, 1) for n in range(5)])
         ends = await log.ends("facts")
         assert set(ends) == {0, 1}
         assert ends[0] == 0
@@ -215,12 +214,12 @@ class LogBehaviour:
     async def test_reading_starts_anywhere_and_is_bounded(self, log: Log) -> None:
         publisher = log.publisher("intake")
         await publisher.start()
-        offsets = await publish(log, publisher, [outgoing(n) for n in range(20)])
+        offsets = await publisher.publish([outgoing(n) for n in range(20)])
         assert numbers(await log.read(T0, offsets[5], 3)) == [5, 6, 7]
         assert numbers(await log.read(T0, offsets[2], 1)) == [2]
         assert numbers(await log.read(T0, offsets[3], 1)) == [3]
         assert await log.read(T0, offsets[-1] + 1, 5) == []
-        await publish(log, publisher, [outgoing(20)])
+        await publisher.publish([outgoing(20)])
         assert numbers(await log.read(T0, offsets[-1] + 1, 5)) == [20]
         await publisher.close()
 
@@ -245,7 +244,7 @@ class LogBehaviour:
     async def test_a_new_member_delivers_nothing_until_it_is_positioned(self, log: Log) -> None:
         publisher = log.publisher("intake")
         await publisher.start()
-        await publish(log, publisher, [outgoing(n, n % 2) for n in range(10)])
+        await publisher.publish([outgoing(n, n % 2) for n in range(10)])
         member = log.member("g", ["facts"])
         await member.start()
         assert await settled(member) == {T0, T1} == member.assigned()
@@ -264,7 +263,7 @@ class LogBehaviour:
     async def test_a_hint_is_no_position(self, log: Log) -> None:
         publisher = log.publisher("intake")
         await publisher.start()
-        offsets = await publish(log, publisher, [outgoing(n) for n in range(10)])
+        offsets = await publisher.publish([outgoing(n) for n in range(10)])
         first = log.member("g", ["facts"])
         await first.start()
         await settled(first)
@@ -285,7 +284,7 @@ class LogBehaviour:
     async def test_seek_goes_back_and_forth_at_any_time(self, log: Log) -> None:
         publisher = log.publisher("intake")
         await publisher.start()
-        offsets = await publish(log, publisher, [outgoing(n) for n in range(10)])
+        offsets = await publisher.publish([outgoing(n) for n in range(10)])
         member = log.member("g", ["facts"])
         await member.start()
         await settled(member)
@@ -303,7 +302,7 @@ class LogBehaviour:
         publisher = log.publisher("intake")
         await publisher.start()
         for n in range(6):
-            await publish(log, publisher, [outgoing(n)])
+            await publisher.publish([outgoing(n)])
         member = log.member("g", ["facts"])
         await member.start()
         await settled(member)
@@ -321,14 +320,14 @@ class LogBehaviour:
     async def test_a_paused_partition_is_silent_and_loses_nothing(self, log: Log) -> None:
         publisher = log.publisher("intake")
         await publisher.start()
-        await publish(log, publisher, [outgoing(n, n % 2) for n in range(4)])
+        await publisher.publish([outgoing(n, n % 2) for n in range(4)])
         member = log.member("g", ["facts"])
         await member.start()
         await settled(member)
         await member.seek({T0: 0, T1: 0})
         await drain(member, 4)
         await member.pause([T0])
-        await publish(log, publisher, [outgoing(n, n % 2) for n in range(4, 8)])
+        await publisher.publish([outgoing(n, n % 2) for n in range(4, 8)])
         assert numbers((await drain(member, 2))[T1]) == [5, 7]
         await member.resume([T0])
         assert numbers((await drain(member, 2))[T0]) == [4, 6]
@@ -338,7 +337,7 @@ class LogBehaviour:
     async def test_poll_gives_at_most_what_was_asked_for_and_starves_no_partition(self, log: Log) -> None:
         publisher = log.publisher("intake")
         await publisher.start()
-        await publish(log, publisher, [outgoing(n, n % 2) for n in range(400)])
+        await publisher.publish([outgoing(n, n % 2) for n in range(400)])
         member = log.member("g", ["facts"])
         await member.start()
         await settled(member)
@@ -404,8 +403,8 @@ class LogBehaviour:
     async def test_two_groups_each_get_everything(self, log: Log) -> None:
         publisher = log.publisher("intake")
         await publisher.start()
-        await publish(log, publisher, [outgoing(n, n % 2) for n in range(10)])
-        await publish(log, publisher, [outgoing(n, 0, "other") for n in range(3)])
+        await publisher.publish([outgoing(n, n % 2) for n in range(10)])
+        await publisher.publish([outgoing(n, 0, "other") for n in range(3)])
         for group in ("classification", "indicators"):
             member = log.member(group, ["facts", "other"])
             await member.start()
@@ -419,7 +418,7 @@ class LogBehaviour:
     async def test_a_position_the_log_does_not_hold_is_an_incident(self, log: Log) -> None:
         publisher = log.publisher("intake")
         await publisher.start()
-        await publish(log, publisher, [outgoing(1)])
+        await publisher.publish([outgoing(1)])
         member = log.member("g", ["facts"])
         await member.start()
         await settled(member)

@@ -13,7 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from libs.events.log import Log, LogError, LogUnavailable, Outgoing, PublisherSpent, TopicPartition, UnknownOutcome
 from libs.events.log_kafka import KafkaLog
 from tests.engines.kafka import KafkaServer
-from tests.events.log.behaviour import LogBehaviour, Opener, all_of, drain, numbers, outgoing, publish, settled
+from tests.events.log.behaviour import LogBehaviour, Opener, all_of, drain, numbers, outgoing, settled
 
 T0, T1 = TopicPartition("facts", 0), TopicPartition("facts", 1)
 
@@ -63,7 +63,7 @@ async def test_a_time_far_ahead_is_taken(log: KafkaLog) -> None:
     publisher = log.publisher("intake")
     await publisher.start()
     for stamp in (0, 7_258_118_400_000):  # 1970 and 2200
-        await publish(log, publisher, [Outgoing("facts", 0, b"k", b"1", (), stamp)])
+        await publisher.publish([Outgoing("facts", 0, b"k", b"1", (), stamp)])
     assert [record.timestamp_ms for record in await all_of(log, T0)] == [0, 7_258_118_400_000]
     await publisher.close()
 
@@ -71,7 +71,7 @@ async def test_a_time_far_ahead_is_taken(log: KafkaLog) -> None:
 async def test_offsets_have_gaps_where_transactions_end(log: KafkaLog) -> None:
     publisher = log.publisher("intake")
     await publisher.start()
-    assert [(await publish(log, publisher, [outgoing(n)]))[0] for n in range(3)] == [0, 2, 4]
+    assert [(await publisher.publish([outgoing(n)]))[0] for n in range(3)] == [0, 2, 4]
     assert (await log.ends("facts"))[0] == 6
     await publisher.close()
 
@@ -90,7 +90,7 @@ async def test_records_of_an_aborted_publish_are_never_seen(log: KafkaLog) -> No
     assert await all_of(log, T0) == []
     successor = log.publisher("intake")
     await successor.start()
-    await publish(log, successor, [outgoing(1)])
+    await successor.publish([outgoing(1)])
     assert numbers((await drain(member, 1))[T0]) == [1]
     assert numbers(await all_of(log, T0)) == [1]
     await member.stop()
@@ -257,7 +257,7 @@ async def test_a_commit_that_is_not_acknowledged_is_an_unknown_outcome(
     await asyncio.wait_for(start_again(publisher), 60)
     found = numbers(await all_of(log, T0))
     assert found in ([], [1])
-    await publish(log, publisher, [outgoing(2)])
+    await publisher.publish([outgoing(2)])
     assert numbers(await all_of(log, T0)) == [*found, 2]
     await publisher.close()
     await log.stop()

@@ -1,6 +1,6 @@
 """Golden files: for each type and version, data as it was when the version was new. They are written once and never edited.
 
-python -m tests.contracts.golden      write the files of types that have none, and note their digests
+python -m tests.contracts.golden_files      write the files of types that have none, and note their digests
 """
 
 import hashlib
