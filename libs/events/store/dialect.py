@@ -37,6 +37,9 @@ class Dialect(Protocol):
     async def insert(self, connection: AsyncConnection, rows: Sequence[Row]) -> dict[str, int]:
         """Append and mark as unpublished. Positions by id; an id is missing where (stream, version) or id was taken."""
 
+    async def queue(self, connection: AsyncConnection, streams: Collection[str]) -> None:
+        """Wait for others who also queue for these streams, until the end of the transaction."""
+
     async def firsts(
         self, connection: AsyncConnection, streams: Collection[str]
     ) -> dict[str, tuple[str, bytes | None, datetime]]:
@@ -77,6 +80,9 @@ class Sqlite:
             "INSERT INTO outbox (position) SELECT position FROM events WHERE position > ?", (last,)
         )
         return {row[1]: row[0] for row in numbered}
+
+    async def queue(self, connection: AsyncConnection, streams: Collection[str]) -> None:
+        return  # the writer is alone
 
     async def firsts(
         self, connection: AsyncConnection, streams: Collection[str]
@@ -146,6 +152,13 @@ class Postgres:
             _INSERT, tuple(list(column) for column in zip(*rows, strict=True))
         )
         return {row[0]: row[1] for row in found}
+
+    async def queue(self, connection: AsyncConnection, streams: Collection[str]) -> None:
+        await connection.exec_driver_sql(
+            "SELECT pg_advisory_xact_lock(key) FROM (SELECT DISTINCT hashtextextended(stream, 0) AS key"
+            " FROM unnest($1::text[]) AS stream ORDER BY 1) AS keys",
+            (list(streams),),
+        )
 
     async def firsts(
         self, connection: AsyncConnection, streams: Collection[str]

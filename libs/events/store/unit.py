@@ -21,8 +21,8 @@ from libs.events.timers import Timer, timer_id
 if TYPE_CHECKING:
     from libs.events.store.store import Store
 
-# Two appends to one stream without an expected version settle within two rounds; more means a bug, not bad luck.
-ROUNDS = 8
+# From the second round on the stream's writers queue; only those in their first round can still come in between.
+ROUNDS = 20
 _REPLACED = ("id", "due", "data", "correlationid", "causationid", "traceparent", "attempts")
 
 
@@ -143,6 +143,7 @@ class Unit:
             await self._store.take_back(self.connection, list(positions.values()))
             for row in rows:
                 self._versions.pop(row[1], None)
+            await self._store.dialect.queue(self.connection, {row[1] for row in rows if row[0] not in positions})
         raise ConcurrencyConflict(pending[0].draft.stream, pending[0].expected, None)
 
     async def _rows(self, pending: Sequence[Pending], bodies: dict[str, bytes]) -> list[Row]:

@@ -13,3 +13,17 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     database = None if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     async with World(tmp_path, database) as made:
         yield made
+
+
+@pytest.fixture
+async def sqlite_world(tmp_path: Path) -> AsyncIterator[World]:
+    """For what only the embedded database has: one process, one file."""
+    async with World(tmp_path, None) as made:
+        yield made
+
+
+@pytest.fixture
+async def postgres_world(postgres_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    """For what only PostgreSQL has: several instances of a service, late commits."""
+    async with World(tmp_path, postgres_url) as made:
+        yield made
