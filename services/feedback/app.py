@@ -15,7 +15,7 @@ from services.feedback.api.context import Context
 from services.feedback.api.pages import pages_router
 from services.feedback.api.requests import requests_router
 from services.feedback.desk import Desk
-from services.feedback.domain.decide import Policy
+from services.feedback.domain.orders import Policy
 from services.feedback.hub import Hub
 from services.feedback.regimes import BadRegime, Regimes
 from services.feedback.regimes import load as load_regimes

@@ -21,7 +21,8 @@ from libs.events.timers import Timer
 from libs.events.vault import Vault
 from services.feedback import tables
 from services.feedback.domain.case import Case, evolve, fold
-from services.feedback.domain.decide import Command, Policy, decide, timers
+from services.feedback.domain.decide import Command, decide, timers
+from services.feedback.domain.orders import Policy
 from services.feedback.domain.refusals import Refused
 from services.feedback.domain.requests import TWO_WAY
 from services.feedback.rows import FIXED_CASE, FIXED_REQUEST, case_row, mutable, request_row, requested_event_id

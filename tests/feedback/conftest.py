@@ -31,7 +31,7 @@ from libs.events.vault import Vault
 from libs.service.migration import location_of, migrate
 from services.feedback import tables
 from services.feedback.desk import Desk, stream_of
-from services.feedback.domain.decide import Policy
+from services.feedback.domain.orders import Policy
 from services.feedback.regimes import Regimes, load
 from services.feedback.subscriptions import Dependencies, case_id_of, subscriptions, timer_handlers
 from services.feedback.wording import Wording

@@ -25,21 +25,23 @@ from libs.events.catalogue.feedback import (
 from libs.events.catalogue.interactions import CaseStatus, CaseUpdateRecorded, Channel, Effects, Kind
 from services.feedback.domain.case import Case, evolve, fold, stand
 from services.feedback.domain.decide import (
+    Command,
+    Due,
+    SurveyDue,
+    decide,
+    request_id,
+    timers,
+)
+from services.feedback.domain.orders import (
     Acknowledge,
     Assign,
     Close,
-    Command,
-    Due,
     Order,
     Policy,
     Refer,
     Reopen,
     Resolve,
     Respond,
-    SurveyDue,
-    decide,
-    request_id,
-    timers,
 )
 from services.feedback.domain.reach import language, reach
 from services.feedback.domain.refusals import Refused

@@ -20,7 +20,7 @@ from services.feedback.api.models import (
     RespondIn,
 )
 from services.feedback.desk import Task
-from services.feedback.domain.decide import Acknowledge, Assign, Close, Order, Refer, Reopen, Resolve, Respond
+from services.feedback.domain.orders import Acknowledge, Assign, Close, Order, Refer, Reopen, Resolve, Respond
 from services.feedback.domain.refusals import Refused
 
 Writer = Annotated[Principal, Depends(require("feedback:write"))]
