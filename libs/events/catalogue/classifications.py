@@ -62,3 +62,5 @@ class InteractionClassified(EventData):
     segment: str | None = None
     language: str | None = None
     effects: Effects = Effects.LIVE
+    origin: str | None = Field(default=None, description="id of the source that sent the contact")
+    by: str | None = Field(default=None, description="the person who decided, where one did")

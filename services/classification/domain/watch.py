@@ -5,7 +5,7 @@ there. What comes out depends on the facts alone, never on when they came.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -81,6 +81,18 @@ class Watch:
             found[episode.start] = episode
         return [found[start] for start in sorted(found)]
 
+    def trails(self, key: Key) -> list[list[Episode]]:
+        """Per episode, oldest first: its state at each new verdict, and as it stands now when only its end was added."""
+        found: dict[int, list[Episode]] = {}
+        for _, episode in self._trail.get(self.index.get(key, -1), ()):
+            states = found.setdefault(episode.start, [])
+            if states and states[-1].verdict is episode.verdict:
+                # The verdict's numbers stay those of the day it was reached; only the end of the episode is news.
+                states[-1] = replace(states[-1], last_alarm=episode.last_alarm, ended=episode.ended)
+            else:
+                states.append(episode)
+        return [found[start] for start in sorted(found)]
+
     def day_of(self, column: int) -> date:
         assert self.origin is not None
         return self.origin + timedelta(days=column)
@@ -96,6 +108,21 @@ class Watch:
         again = seen[rows, start:] - self.fresh[rows, start : column + 1]
         repeats = evaluate(again, column - start, weekday, self.rules)
         return [int(row) for row in rows], fresh, repeats
+
+    def total(self, key: Key | None, since: date, until: date) -> int:
+        """Fresh complainants of a slice (None: of all) in a period, both days included."""
+        if self.origin is None or (key is not None and key not in self.index):
+            return 0
+        first, last = max(self._column(since), 0), self._column(until) + 1
+        rows = self.fresh[: len(self.keys)] if key is None else self.fresh[self.index[key] : self.index[key] + 1]
+        return int(rows[:, first : max(last, first)].sum())
+
+    def dispersion(self, key: Key, day: date) -> float:
+        """Overdispersion of the slice's days as that day's judgement saw it; 1 where it is not known."""
+        if self.origin is None or key not in self.index or not 0 <= self._column(day) < self.fresh.shape[1]:
+            return 1.0
+        rows, fresh, _ = self.lanes(self._column(day))
+        return float(fresh.dispersion[rows.index(self.index[key])]) if self.index[key] in rows else 1.0
 
     def baseline(self, key: Key, column: int, lane: str) -> list[float]:
         """The daily counts a judgement of that day compared with, oldest first."""

@@ -1,0 +1,89 @@
+"""What the routes are made with, and what they share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from libs.events.clock import Clock
+from libs.events.store import Store
+from libs.service.http import FieldError, Principal, Problem, negotiate, register_titles, require
+from services.classification.books import Books
+from services.classification.coding import Coding, LabelRefused
+from services.classification.domain.findings import Refused
+from services.classification.monitoring import Monitor
+from services.classification.settings import ClassificationSettings
+from services.classification.waiting import Waiting
+
+Reader = Annotated[Principal, Depends(require("classification:read"))]
+Writer = Annotated[Principal, Depends(require("classification:write"))]
+
+register_titles(
+    {
+        "bad-rulebook": ("The rulebook has defects", "El libro de reglas tiene defectos"),
+        "rulebook-conflict": ("Another rulebook was published meanwhile", "Entretanto se publicó otro libro de reglas"),
+        "no-rulebook": ("No rulebook was published yet", "Aún no se ha publicado ningún libro de reglas"),
+    }
+)
+
+# code: (es, en)
+_TEXTS: Mapping[str, tuple[str, str]] = {
+    "no_rulebook": (
+        "Publique uno: lazo rulebook publish ARCHIVO",
+        "Publish one: lazo rulebook publish FILE",
+    ),
+    "unknown_version": ("no existe la versión {value}", "there is no version {value}"),
+    "unknown_interaction": ("esa interacción no se ha codificado", "that interaction was not coded"),
+    "unknown_code": ("«{value}» no está en el libro de reglas", "'{value}' is not in the rulebook"),
+    "retired_code": (
+        "«{value}» se había retirado antes del contacto",
+        "'{value}' was retired before the contact",
+    ),
+    "moved_on": ("cambió entretanto: léalo de nuevo y decida", "it has changed meanwhile: read it again and decide"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    store: Store
+    clock: Clock
+    books: Books
+    coding: Coding
+    monitor: Monitor
+    waiting: Waiting
+    settings: ClassificationSettings
+
+
+def say(code: str, request: Request, value: str = "") -> str:
+    es, en = _TEXTS[code]
+    return (es if negotiate(request) == "es" else en).format(value=value)
+
+
+def no_rulebook(request: Request) -> Problem:
+    return Problem(404, "no-rulebook", say("no_rulebook", request))
+
+
+def of_label(refused: LabelRefused, request: Request) -> Problem:
+    """A refused label: 404 for an interaction nobody coded, 409 before any rulebook, 422 for a wrong code."""
+    text = say(refused.code, request, refused.value)
+    if refused.code == "unknown_interaction":
+        return Problem(404, "not-found", text)
+    if refused.code == "no_rulebook":
+        return Problem(409, "no-rulebook", text)
+    return Problem.field(refused.pointer or "", refused.code.replace("_", "-"), text)
+
+
+def of_finding(refused: Refused, request: Request) -> Problem:
+    """A refused command: 422 for one that never could be, 409 for the wrong moment."""
+    text = refused.text(negotiate(request))
+    if refused.code == "unknown_finding":
+        return Problem(404, "not-found", text)
+    code = refused.code.replace("_", "-")
+    errors = (FieldError(refused.pointer, code, text),)
+    return Problem(422 if refused.invalid else 409, "invalid" if refused.invalid else "conflict", text, errors)
+
+
+def moved_on(request: Request, extra: Mapping[str, Any] | None = None, status: int = 409) -> Problem:
+    code = "precondition-failed" if status == 412 else "conflict"
+    return Problem(status, code, say("moved_on", request), extra=extra or {})

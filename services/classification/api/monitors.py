@@ -1,0 +1,91 @@
+"""The slices under watch: what was counted on the last judged day, what was expected, where the limit lies."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+
+from libs.events.offload import offload
+from libs.service.http import Paging, paging
+from services.classification import views
+from services.classification.api.context import Context, Reader
+from services.classification.counting import WATCHED
+from services.classification.domain.monitor import GAP, METHOD, MIN_HISTORY, WINDOWS
+from services.classification.domain.numeric import upper_limit
+from services.classification.domain.watch import Watch
+
+
+def router(context: Context) -> APIRouter:
+    routes = APIRouter(prefix="/classification/v1", tags=["monitors"])
+
+    @routes.get("/monitors", summary="Slices under watch with counts and limits, strongest evidence first")
+    async def monitors(
+        principal: Reader,
+        paged: Annotated[Paging, Depends(paging)],
+        motive: Annotated[str | None, Query(max_length=64)] = None,
+        touchpoint: Annotated[str | None, Query(max_length=200)] = None,
+    ) -> dict[str, Any]:
+        async with context.store.reading() as connection:
+            said = await views.verdicts(connection)
+            async with context.monitor.reading(connection) as (watch, _, mark):
+                rows = await offload(_rows, watch)
+        for row in rows:
+            held = said.get((WATCHED, row["slice"]["motive"], row["slice"].get("touchpoint", "")))
+            row["verdict"] = held
+        chosen = [
+            row
+            for row in rows
+            if (motive is None or row["slice"]["motive"] == motive)
+            and (touchpoint is None or row["slice"].get("touchpoint") == touchpoint)
+        ]
+        start = int(paged.position or 0)
+        page = paged.page(chosen[start : start + paged.limit + 1], start + paged.limit)
+        return {
+            **page,
+            "method": METHOD,
+            "judged_through": mark.through if mark is not None else None,
+            "slices": len(rows),
+            "false_alarms_per_month": context.settings.false_alarms_per_month,
+            "minimum_customers": context.settings.minimum_customers,
+        }
+
+    return routes
+
+
+def _rows(watch: Watch) -> list[dict[str, Any]]:
+    if watch.origin is None or watch.through is None:
+        return []
+    column = (watch.through - watch.origin).days
+    if column < 0:
+        return []
+    rows, fresh, repeats = watch.lanes(column)
+    level = watch.rules.level(len(rows))
+    found = []
+    for number, row in enumerate(rows):
+        motive, place = watch.keys[row]
+        known = bool(fresh.known[number])
+        entry: dict[str, Any] = {
+            "slice": {"motive": motive, "touchpoint": place} if place else {"motive": motive},
+            "day": watch.through,
+            "judged": known,
+        }
+        if known:
+            expected, variance = float(fresh.expected[number]), float(fresh.variance[number])
+            upper = upper_limit(expected, variance, level / len(WINDOWS))
+            entry |= {
+                "window_days": int(fresh.window[number]),
+                "customers": float(fresh.observed[number]),
+                "expected": round(expected, 4),
+                "upper": upper,
+                "p": float(fresh.p[number]),
+                "repeats": float(repeats.observed[number]),
+                "p_repeats": float(repeats.p[number]),
+                "rate_per_day": round(float(fresh.rate[number]), 4),
+                "dispersion": round(float(fresh.dispersion[number]), 4),
+                # What would make it an alarm within the same window.
+                "more_customers": max(0, max(upper, watch.rules.minimum_customers) - int(fresh.observed[number])),
+            }
+        else:
+            entry |= {"p": 1.0, "more_days": max(1, GAP + MIN_HISTORY - (column + 1))}
+        found.append(entry)
+    found.sort(key=lambda entry: (entry["p"], entry["slice"]["motive"], entry["slice"].get("touchpoint", "")))
+    return found

@@ -1,0 +1,119 @@
+"""The rulebook: what is in force, checking one, publishing one."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+from libs.events.errors import ConcurrencyConflict
+from libs.events.offload import offload
+from libs.service.http import Problem, idempotent, negotiate
+from services.classification import views
+from services.classification.api.context import Context, Reader, Writer, no_rulebook, say
+from services.classification.books import publish
+from services.classification.domain.rulebook import checksum, document_of
+from services.classification.rulebook_file import Reading, read
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/yaml": {"schema": {"type": "string"}},
+            "application/json": {"schema": {"type": "object"}},
+        },
+    }
+}
+
+
+def router(context: Context) -> APIRouter:
+    routes = APIRouter(prefix="/classification/v1", tags=["rulebook"])
+
+    @routes.get("/rulebook", summary="The rulebook in force, or any version of it")
+    async def get_rulebook(
+        request: Request, principal: Reader, version: Annotated[int | None, Query(ge=1)] = None
+    ) -> Response:
+        async with context.store.reading() as connection:
+            found = await views.rulebook(connection, version)
+            versions = await views.rulebook_versions(connection)
+        if found is None:
+            if version is None or not versions:
+                raise no_rulebook(request)
+            raise Problem(404, "not-found", say("unknown_version", request, str(version)))
+        answer = {**found, "versions": versions}
+        return JSONResponse(jsonable_encoder(answer), headers={"ETag": f'"{found["version"]}"'})
+
+    @routes.post(
+        "/rulebook/check",
+        summary="What is wrong with a rulebook (YAML or JSON); nothing is changed",
+        openapi_extra=_BODY,
+    )
+    async def check_rulebook(request: Request, principal: Reader) -> dict[str, Any]:
+        reading, version = await _read(request)
+        language = negotiate(request)
+        found = [item.problem(language) for item in reading.found]
+        return {
+            "sound": reading.sound,
+            "against_version": version,
+            "errors": [item for item in found if not item["warning"]],
+            "warnings": [item for item in found if item["warning"]],
+        }
+
+    @routes.post(
+        "/rulebook/publish",
+        summary="Publish a rulebook (YAML or JSON) as the next version",
+        description="The same content as the version in force changes nothing (200). Two at once: one wins, the other gets 409.",
+        openapi_extra=_BODY,
+        status_code=201,
+    )
+    async def publish_rulebook(request: Request, principal: Writer) -> Response:
+        async with idempotent(request, principal, context.store) as once:
+            if once.stored is not None:
+                return once.stored
+            reading, version = await _read(request)
+            language = negotiate(request)
+            if not reading.sound or reading.book is None:
+                errors = [item.problem(language) for item in reading.errors]
+                detail = "; ".join(f"{item['line']}:{item['column']} {item['detail']}" for item in errors[:3])
+                raise Problem(422, "bad-rulebook", detail, extra={"errors": errors})
+            digest = checksum(document_of(reading.book))
+            try:
+                async with context.store.unit() as unit:
+                    head = await context.books.head(unit.connection)
+                    if head.checksum == digest:
+                        found = await views.rulebook(unit.connection, head.version)
+                        assert found is not None
+                        status = 200
+                    else:
+                        published = await publish(unit, reading.book, principal.name, version)
+                        found, status = published.model_dump(), 201
+                    del found["document"]
+                    warnings = [item.problem(language) for item in reading.found if item.defect.warning]
+                    body = jsonable_encoder({**found, "warnings": warnings})
+                    response = JSONResponse(body, status)
+                    await once.keep(unit.connection, response)
+            except ConcurrencyConflict as conflict:
+                async with context.store.reading() as connection:
+                    head = await context.books.head(connection)
+                    if head.checksum == digest:
+                        found = await views.rulebook(connection, head.version)
+                        assert found is not None
+                        del found["document"]
+                        return JSONResponse(jsonable_encoder({**found, "warnings": []}), 200)
+                raise Problem(
+                    409, "rulebook-conflict", str(head.version), extra={"version": head.version}
+                ) from conflict
+            return response
+
+    async def _read(request: Request) -> tuple[Reading, int]:
+        """The body, checked against what was published; and the version it was checked against."""
+        raw = await request.body()
+        if not raw.strip():
+            raise Problem(400, "empty-body")
+        async with context.store.reading() as connection:
+            history = await context.books.history(connection)
+        # Parsing and checking 4 MB takes a second of the processor.
+        return await offload(read, raw, history), history[-1][0] if history else 0
+
+    return routes

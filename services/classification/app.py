@@ -1,0 +1,67 @@
+"""Classification's only place of wiring."""
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from libs.events.runtime import Runtime
+from libs.service.environment import Environment
+from libs.service.http import make_app
+from libs.service.service import Service
+from libs.service.settings import BadSettings, load
+from services.classification.api import findings, interactions, monitors, rulebook
+from services.classification.api.context import Context
+from services.classification.books import Books
+from services.classification.coding import Coding
+from services.classification.domain.monitor import Rules
+from services.classification.judging import Judging
+from services.classification.monitoring import Monitor
+from services.classification.settings import ClassificationSettings
+from services.classification.subscriptions import Dependencies, consumers, timer_handlers
+from services.classification.verdicts import Publisher
+from services.classification.waiting import Waiting
+
+NAME = "classification"
+DESCRIPTION = "The rulebook; motive, cause and component of every contact; isolated or systemic; corrective actions and whether they worked."
+
+
+async def build(environment: Environment) -> Service:
+    """Classification on the environment's engines; its database is migrated already, nothing is started. Raises BadSettings."""
+    settings = load(ClassificationSettings)
+    try:
+        zone = ZoneInfo(settings.time_zone)
+    except (KeyError, ValueError, OSError):
+        raise BadSettings(f"LAZO_CLASSIFICATION_TIME_ZONE: there is no time zone {settings.time_zone!r}") from None
+    waiting = Waiting(
+        lateness=timedelta(hours=settings.lateness_hours),
+        quiet=timedelta(hours=settings.quiet_hours),
+        gather=timedelta(seconds=settings.gather_seconds),
+        zone=zone,
+    )
+    rules = Rules(false_alarms_per_month=settings.false_alarms_per_month, minimum_customers=settings.minimum_customers)
+    books = Books()
+    coding = Coding(books)
+    monitor = Monitor(rules, waiting, Publisher(books, rules, waiting))
+    dependencies = Dependencies(coding, monitor, Judging(monitor, waiting))
+    runtime = Runtime(
+        service=NAME,
+        engine=environment.engine(NAME),
+        log=environment.log,
+        vault=environment.vault,
+        clock=environment.clock,
+        consumers=consumers(dependencies),
+        timers=timer_handlers(dependencies),
+    )
+    context = Context(
+        store=runtime.store,
+        clock=environment.clock,
+        books=books,
+        coding=coding,
+        monitor=monitor,
+        waiting=waiting,
+        settings=settings,
+    )
+    app = make_app(NAME, environment=environment, title="Lazo classification", description=DESCRIPTION)
+    for room in (rulebook, interactions, monitors, findings):
+        app.include_router(room.router(context))
+    app.include_router(findings.commands(context))
+    return Service(NAME, app, runtime)

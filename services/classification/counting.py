@@ -1,0 +1,164 @@
+"""The monitor's counts in the database: one row per contact, and sums by slice and day that follow from them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.events.catalogue.classifications import InteractionClassified
+from libs.events.catalogue.interactions import Kind
+from services.classification import tables
+from services.classification.domain.watch import differences, fresh_days
+
+WATCHED, PEERS = "touchpoint", "location"
+NO_PROBLEM = {Kind.COMPLIMENT, Kind.SUGGESTION}
+
+SliceDay = tuple[str, str, str, date]  # series, motive, place, day
+Group = tuple[str, str, str, str]  # series, motive, place, customer
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A contact as the monitor sees it."""
+
+    interaction_id: str
+    revision: int
+    counted: bool
+    motive: str
+    touchpoint: str
+    location: str
+    customer_id: str
+    day: date
+    occurred_at: datetime
+    cause: str
+    supplier: str | None
+
+    def groups(self) -> Iterable[Group]:
+        if self.counted:
+            yield WATCHED, self.motive, self.touchpoint, self.customer_id
+            if self.location:
+                yield PEERS, self.motive, self.location, self.customer_id
+
+
+def counted_of(data: InteractionClassified, now: datetime, zone: ZoneInfo) -> Counted:
+    """A contact dated ahead of the clock counts today: no fact of tomorrow may close today."""
+    occurred = min(data.occurred_at, now)
+    return Counted(
+        interaction_id=data.interaction_id,
+        revision=data.revision,
+        counted=data.kind not in NO_PROBLEM,
+        motive=data.motive,
+        touchpoint=data.touchpoint or "",
+        location=data.location or "",
+        customer_id=data.customer_id,
+        day=occurred.astimezone(zone).date(),
+        occurred_at=occurred,
+        cause=data.cause,
+        supplier=data.supplier,
+    )
+
+
+async def count(connection: AsyncConnection, facts: Sequence[Counted]) -> dict[SliceDay, tuple[int, int]]:
+    """Write contacts down and move the sums; what was added to each (fresh, contacts). Older revisions change nothing."""
+    table = tables.contacts
+    newest: dict[str, Counted] = {}
+    for fact in facts:
+        held = newest.get(fact.interaction_id)
+        if held is None or held.revision < fact.revision:
+            newest[fact.interaction_id] = fact
+    if not newest:
+        return {}
+    known = await _customers(connection, {fact.customer_id for fact in newest.values()})
+    changes = [
+        fact
+        for fact in newest.values()
+        if fact.interaction_id not in known or known[fact.interaction_id].revision < fact.revision
+    ]
+    if not changes:
+        return {}
+    after = {**known, **{fact.interaction_id: fact for fact in changes}}
+    concerned: set[Group] = set()
+    for fact in changes:
+        concerned.update(fact.groups())
+        if (held := known.get(fact.interaction_id)) is not None:
+            concerned.update(held.groups())
+    old, new = _by_group(known.values(), concerned), _by_group(after.values(), concerned)
+    added: dict[SliceDay, tuple[int, int]] = {}
+    for group in concerned:
+        series, motive, place, _ = group
+        for day, fresh, contacts in differences(_sums(old.get(group, ())), _sums(new.get(group, ()))):
+            held_fresh, held_contacts = added.get((series, motive, place, day), (0, 0))
+            added[series, motive, place, day] = (held_fresh + fresh, held_contacts + contacts)
+    added = {place: values for place, values in added.items() if values != (0, 0)}
+    await _write(connection, table, ["interaction_id"], [_row(fact) for fact in changes])
+    await _add(connection, added)
+    return added
+
+
+async def _customers(connection: AsyncConnection, customers: set[str]) -> dict[str, Counted]:
+    """All contacts of these customers: what is fresh depends on the others of the same person."""
+    table = tables.contacts
+    found = await connection.execute(select(table).where(table.c.customer_id.in_(customers)))
+    return {row.interaction_id: Counted(*row) for row in found}
+
+
+def _by_group(facts: Iterable[Counted], wanted: set[Group]) -> Mapping[Group, list[date]]:
+    found: dict[Group, list[date]] = defaultdict(list)
+    for fact in facts:
+        for group in fact.groups():
+            if group in wanted:
+                found[group].append(fact.day)
+    return found
+
+
+def _sums(days: Sequence[date]) -> dict[date, tuple[int, int]]:
+    fresh = fresh_days(days)
+    return {day: (int(day in fresh), days.count(day)) for day in set(days)}
+
+
+def _row(fact: Counted) -> dict[str, Any]:
+    return {name: getattr(fact, name) for name in Counted.__dataclass_fields__}
+
+
+async def _write(connection: AsyncConnection, table: Any, key: list[str], rows: list[dict[str, Any]]) -> None:
+    make = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    statement: Any = make(table)
+    replaced = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    await connection.execute(statement.on_conflict_do_update(index_elements=key, set_=replaced), rows)
+
+
+async def _add(connection: AsyncConnection, added: Mapping[SliceDay, tuple[int, int]]) -> None:
+    if not added:
+        return
+    table = tables.days
+    make = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    statement: Any = make(table)
+    sums = {name: table.c[name] + statement.excluded[name] for name in ("fresh", "contacts")}
+    rows = [
+        {"series": series, "motive": motive, "place": place, "day": day, "fresh": fresh, "contacts": contacts}
+        for (series, motive, place, day), (fresh, contacts) in sorted(added.items())
+    ]
+    keys = ["series", "motive", "place", "day"]
+    await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums), rows)
+
+
+def fold(facts: Iterable[Counted]) -> dict[SliceDay, tuple[int, int]]:
+    """The sums as the contacts alone make them, newest revision of each: what the table must hold."""
+    newest: dict[str, Counted] = {}
+    for fact in facts:
+        if fact.interaction_id not in newest or newest[fact.interaction_id].revision < fact.revision:
+            newest[fact.interaction_id] = fact
+    groups = {group for fact in newest.values() for group in fact.groups()}
+    total: dict[SliceDay, tuple[int, int]] = {}
+    for (series, motive, place, _), days in _by_group(newest.values(), groups).items():
+        for day, (fresh, contacts) in _sums(days).items():
+            held = total.get((series, motive, place, day), (0, 0))
+            total[series, motive, place, day] = (held[0] + fresh, held[1] + contacts)
+    return total

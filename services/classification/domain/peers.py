@@ -1,0 +1,103 @@
+"""Counts per motive and location over time, and the weekly look at who stands out among their peers."""
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import numpy as np
+
+from services.classification.domain.chronic import WINDOW_DAYS, Funnel, look
+
+LOOKS = 2
+"""So many weekly looks in a row have to agree."""
+Place = tuple[str, str]  # motive, location
+
+
+@dataclass(frozen=True, slots=True)
+class Chronic:
+    """A location that stood out: when it was first said, and the numbers of that look."""
+
+    day: date
+    observed: float
+    expected: float
+    z: float
+    dispersion: float
+    peers: int
+
+
+@dataclass(slots=True)
+class Peers:
+    """Depends on the facts alone: a correction of a week already looked at has it looked at again."""
+
+    counts: dict[Place, dict[date, int]] = field(default_factory=dict)
+    through: date | None = None
+    found: dict[Place, Chronic] = field(default_factory=dict)
+    first: date | None = None
+    _dirty: date | None = None
+
+    def add(self, motive: str, location: str, day: date, fresh: int) -> None:
+        if not fresh:
+            return
+        series = self.counts.setdefault((motive, location), {})
+        series[day] = series.get(day, 0) + fresh
+        self.first = day if self.first is None else min(self.first, day)
+        if self.through is not None and day <= self.through:
+            self._dirty = day if self._dirty is None else min(self._dirty, day)
+
+    def advance(self, through: date) -> set[Place]:
+        """Look at every Monday up to `through` not looked at yet; the places that stand out now and did not before."""
+        if self.first is None:
+            return set()
+        target = through if self.through is None else max(through, self.through)
+        since = self.first + timedelta(days=WINDOW_DAYS) if self.through is None else self.through + timedelta(days=1)
+        if self._dirty is not None:
+            since = max(self.first + timedelta(days=WINDOW_DAYS), min(since, self._dirty))
+            self.found = {place: chronic for place, chronic in self.found.items() if chronic.day < since}
+        self.through, self._dirty = target, None
+        monday = since + timedelta(days=-since.weekday() % 7)
+        if monday > target:
+            return set()
+        before = set(self.found)
+        motives = sorted({motive for motive, _ in self.counts})
+        places = sorted({location for _, location in self.counts})
+        agreed = self._flags(monday - timedelta(days=7), motives, places)
+        while monday <= target:
+            funnel = self._funnel(monday, motives, places)
+            flags = set() if funnel is None else _flagged(funnel, motives, places)
+            for place in sorted((flags & agreed) - self.found.keys()):
+                assert funnel is not None
+                row, column = motives.index(place[0]), places.index(place[1])
+                self.found[place] = Chronic(
+                    day=monday,
+                    observed=float(funnel.observed[row, column]),
+                    expected=float(funnel.expected[row, column]),
+                    z=float(funnel.z[row, column]),
+                    dispersion=float(funnel.dispersion[row]),
+                    peers=len(places) - 1,
+                )
+            agreed = flags
+            monday += timedelta(days=7)
+        return set(self.found) - before
+
+    def total(self, motive: str, location: str, since: date, until: date) -> int:
+        """Complainants of a place in a period, both days included."""
+        return sum(value for day, value in self.counts.get((motive, location), {}).items() if since <= day <= until)
+
+    def _flags(self, monday: date, motives: list[str], places: list[str]) -> set[Place]:
+        funnel = self._funnel(monday, motives, places)
+        return set() if funnel is None else _flagged(funnel, motives, places)
+
+    def _funnel(self, monday: date, motives: list[str], places: list[str]) -> Funnel | None:
+        """The look at the window that ends the day before that Monday; None where it reaches back before the first fact."""
+        since = monday - timedelta(days=WINDOW_DAYS)
+        if self.first is None or since < self.first:
+            return None
+        counts = np.zeros((len(motives), len(places)))
+        for (motive, location), series in self.counts.items():
+            total = sum(value for day, value in series.items() if since <= day < monday)
+            counts[motives.index(motive), places.index(location)] = total
+        return look(counts)
+
+
+def _flagged(funnel: Funnel, motives: list[str], places: list[str]) -> set[Place]:
+    rows, columns = np.nonzero(funnel.flagged)
+    return {(motives[int(row)], places[int(column)]) for row, column in zip(rows, columns, strict=True)}

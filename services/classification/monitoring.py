@@ -1,0 +1,203 @@
+"""The reactor that watches slices, in a consumer group of its own, and the timers that let time pass for it.
+
+Counts live in the database; the judgements are kept in memory beside them and made again when they are missing (a restart)
+or stale (another instance was active, or a transaction was rolled back): `stamp` tells. What is published depends on the
+counts alone, so making them again publishes nothing new.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.events.catalogue import decode
+from libs.events.catalogue.classifications import InteractionClassified
+from libs.events.catalogue.interactions import Effects
+from libs.events.envelope import Event
+from libs.events.offload import offload
+from libs.events.store import Cause, Unit
+from libs.events.timers import Timer
+from services.classification import tables
+from services.classification.counting import PEERS, WATCHED, SliceDay, count, counted_of
+from services.classification.domain.monitor import Rules
+from services.classification.domain.peers import Peers
+from services.classification.domain.watch import MAX_DAYS, Watch
+from services.classification.verdicts import Publisher
+from services.classification.waiting import Waiting
+
+NAME = "monitor"
+DAY, GATHER = "monitor-day", "monitor-gather"
+AFTERMATH = timedelta(days=45)
+"""Days judged after the last fact: by then every episode has ended, and empty days tell nothing more."""
+
+
+@dataclass(slots=True)
+class Mark:
+    """How far the monitor has come, as stored."""
+
+    stamp: str
+    seen: dict[str, datetime]
+    latest: date
+    through: date | None
+    gathering: bool
+
+
+class Monitor:
+    """One service's monitor. Handlers of one consumer group and the timers call it, one at a time (they share a database)."""
+
+    def __init__(self, rules: Rules, waiting: Waiting, publisher: Publisher) -> None:
+        self._rules, self._waiting, self._publisher = rules, waiting, publisher
+        self._watch: Watch | None = None
+        self._peers: Peers | None = None
+        self._stamp: str | None = None
+        self._lock = asyncio.Lock()  # readers of the judgements, while a thread makes new ones
+
+    async def take(self, unit: Unit, events: Sequence[Event]) -> None:
+        """Reactor: count, and judge the days that are over."""
+        async with self._lock:
+            await self._take(unit, events)
+
+    async def _take(self, unit: Unit, events: Sequence[Event]) -> None:
+        facts = [data for data in map(decode, events) if isinstance(data, InteractionClassified)]
+        mark = await self._mark(unit.connection)
+        fresh = self._is_fresh(mark)
+        added = await count(unit.connection, [counted_of(fact, unit.now, self._waiting.zone) for fact in facts])
+        if not facts:
+            return
+        latest = max(min(fact.occurred_at, unit.now) for fact in facts).astimezone(self._waiting.zone).date()
+        if mark is None:
+            mark = Mark("", {}, latest, None, False)
+            unit.schedule(DAY, NAME, self._waiting.next_close(unit.now), {}, cause=events[-1])
+        mark.latest = max(mark.latest, latest)
+        for fact in facts:
+            source, at = fact.origin or "", min(fact.occurred_at, unit.now)
+            mark.seen[source] = max(mark.seen.get(source, at), at)
+        await self._bring_up(unit.connection, added, fresh=fresh, first=mark.stamp == "")
+        if any(fact.effects is Effects.HISTORY for fact in facts):
+            # Years of history come in thousands of batches: judging after each would be judging the same days again.
+            if not mark.gathering:
+                unit.schedule(GATHER, NAME, unit.now + self._waiting.gather, {}, cause=events[-1])
+                mark.gathering = True
+        elif not mark.gathering:
+            await self._judge(unit, mark, events[-1])
+        await self._keep(unit.connection, mark)
+
+    async def pass_day(self, unit: Unit, timers: Sequence[Timer]) -> None:
+        """Timer: a day is over by the clock."""
+        await self._pass(unit, timers[-1])
+        unit.schedule(DAY, NAME, self._waiting.next_close(unit.now), {}, cause=timers[-1])
+
+    async def gathered(self, unit: Unit, timers: Sequence[Timer]) -> None:
+        """Timer: judge what was gathered."""
+        await self._pass(unit, timers[-1], gathered=True)
+
+    @asynccontextmanager
+    async def reading(self, connection: AsyncConnection) -> AsyncIterator[tuple[Watch, Peers, Mark | None]]:
+        """The judgements as they stand, nobody changing them meanwhile. What waits for its day to end waits."""
+        async with self._lock:
+            mark = await self._mark(connection)
+            if mark is None:
+                yield Watch(rules=self._rules), Peers(), None
+            elif self._is_fresh(mark) and self._watch is not None and self._peers is not None:
+                yield self._watch, self._peers, mark
+            else:
+                watch, peers = await self._load(connection)
+                if mark.through is not None:
+                    await offload(watch.advance, mark.through)
+                yield watch, peers, mark
+
+    async def _pass(self, unit: Unit, timer: Timer, *, gathered: bool = False) -> None:
+        async with self._lock:
+            mark = await self._mark(unit.connection)
+            if mark is None:
+                return
+            await self._bring_up(unit.connection, {}, fresh=self._is_fresh(mark), first=False)
+            if gathered:
+                mark.gathering = False
+            await self._judge(unit, mark, timer)
+            await self._keep(unit.connection, mark)
+
+    def _is_fresh(self, mark: Mark | None) -> bool:
+        return mark is not None and self._watch is not None and self._stamp == mark.stamp
+
+    async def _bring_up(
+        self, connection: AsyncConnection, added: Mapping[SliceDay, tuple[int, int]], *, fresh: bool, first: bool
+    ) -> None:
+        """Memory as the tables now are. Until the commit it belongs to no stamp, so a rollback makes it stale."""
+        self._stamp = None
+        if fresh or first:
+            if first:
+                self._watch, self._peers = Watch(rules=self._rules), Peers()
+            assert self._watch is not None
+            assert self._peers is not None
+            for (series, motive, place, day), (more, contacts) in sorted(added.items()):
+                if series == WATCHED:
+                    self._watch.add((motive, place), day, more, contacts)
+                else:
+                    self._peers.add(motive, place, day, more)
+        else:
+            self._watch, self._peers = await self._load(connection)
+
+    async def _load(self, connection: AsyncConnection) -> tuple[Watch, Peers]:
+        table = tables.days
+        mark = await self._mark(connection)
+        watch, peers = Watch(rules=self._rules), Peers()
+        if mark is None:
+            return watch, peers
+        since = mark.latest - timedelta(days=MAX_DAYS)
+        query = select(table.c.series, table.c.motive, table.c.place, table.c.day, table.c.fresh, table.c.contacts)
+        query = query.where(table.c.day >= since).order_by(table.c.day, table.c.motive, table.c.place)
+        for series, motive, place, day, more, contacts in await connection.execute(query):
+            if series == WATCHED:
+                watch.add((motive, place), day, more, contacts)
+            elif series == PEERS:
+                peers.add(motive, place, day, more)
+        return watch, peers
+
+    async def _judge(self, unit: Unit, mark: Mark, cause: Event | Cause) -> None:
+        target = min(self._waiting.closed(mark.seen, unit.now), mark.latest + AFTERMATH)
+        if mark.through is not None:
+            target = max(target, mark.through)
+        watch, peers = self._watch, self._peers
+        assert watch is not None
+        assert peers is not None
+        touched = await offload(watch.advance, target)
+        chronic = await offload(peers.advance, target)
+        mark.through = target
+        await self._publisher.publish(unit, watch, sorted(touched), cause)
+        await self._publisher.publish_chronic(unit, peers, sorted(chronic), cause)
+
+    async def _mark(self, connection: AsyncConnection) -> Mark | None:
+        table = tables.watermarks
+        row = (await connection.execute(select(table).where(table.c.name == NAME))).one_or_none()
+        if row is None:
+            return None
+        seen = {source: datetime.fromisoformat(at) for source, at in row.seen.items()}
+        return Mark(row.stamp, seen, row.latest, row.through, row.gathering)
+
+    async def _keep(self, connection: AsyncConnection, mark: Mark) -> None:
+        table = tables.watermarks
+        first = mark.stamp == ""
+        mark.stamp = str(uuid4())
+        values: dict[str, Any] = {
+            "stamp": mark.stamp,
+            "seen": _sources(mark.seen),
+            "latest": mark.latest,
+            "through": mark.through,
+            "gathering": mark.gathering,
+        }
+        if first:
+            await connection.execute(insert(table).values(name=NAME, **values))
+        else:
+            await connection.execute(update(table).where(table.c.name == NAME).values(**values))
+        self._stamp = mark.stamp
+
+
+def _sources(seen: Mapping[str, datetime]) -> dict[str, str]:
+    return {source: at.astimezone(UTC).isoformat() for source, at in sorted(seen.items())}

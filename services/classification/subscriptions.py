@@ -1,0 +1,50 @@
+"""What classification does with the log, and when time passes."""
+
+from dataclasses import dataclass
+
+from libs.events.catalogue.classifications import InteractionClassified
+from libs.events.catalogue.interactions import InteractionRecorded
+from libs.events.catalogue.topics import CLASSIFICATIONS, INTERACTIONS
+from libs.events.subscriptions import ConsumerSpec, Subscription
+from libs.events.timers import TimerHandler
+from services.classification.books import RECODE
+from services.classification.coding import Coding
+from services.classification.desk import JUDGE_ACTION
+from services.classification.judging import Judging
+from services.classification.monitoring import DAY, GATHER, Monitor
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What the handlers are made with."""
+
+    coding: Coding
+    monitor: Monitor
+    judging: Judging
+
+
+def subscriptions(deps: Dependencies) -> list[Subscription]:
+    """The table: every event type classification acts upon."""
+    return [
+        Subscription("classification.coding", "reactor", (InteractionRecorded,), deps.coding.code),
+        Subscription("classification.monitor", "reactor", (InteractionClassified,), deps.monitor.take),
+    ]
+
+
+def consumers(deps: Dependencies) -> list[ConsumerSpec]:
+    """Coding scales with the partitions. The monitor needs all facts of a slice and has a group of its own."""
+    coding, monitor = subscriptions(deps)
+    return [
+        ConsumerSpec("classification", (INTERACTIONS,), [coding]),
+        ConsumerSpec("classification.monitor", (CLASSIFICATIONS,), [monitor], max_records=2_000),
+    ]
+
+
+def timer_handlers(deps: Dependencies) -> dict[str, TimerHandler]:
+    """What happens when time passes."""
+    return {
+        RECODE: deps.coding.recode,
+        DAY: deps.monitor.pass_day,
+        GATHER: deps.monitor.gathered,
+        JUDGE_ACTION: deps.judging.due,
+    }

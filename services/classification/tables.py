@@ -1,0 +1,158 @@
+"""Classification's tables: the machinery's, the rulebook's versions, current decisions, the monitor's counts, findings.
+
+No text of a person stands in them in the clear; `uncoded` keeps interactions that still wait for a rulebook as they came,
+sealed.
+"""
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Date,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+)
+
+from libs.events.tables import UtcDateTime, machinery
+
+metadata = MetaData()
+MACHINERY = machinery(metadata)
+
+rulebooks = Table(
+    "rulebooks",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("name", String, nullable=False),
+    Column("published_at", UtcDateTime, nullable=False),
+    Column("published_by", String, nullable=False),
+    Column("checksum", String, nullable=False),
+    Column("document", JSON, nullable=False),
+)
+
+# The newest decision about each interaction: a plain function of its stream `classification/<id>`.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("interaction_id", String, primary_key=True),
+    Column("customer_id", String, nullable=False),
+    Column("occurred_at", UtcDateTime, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("motive", String, nullable=False),
+    Column("cause", String, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("decided_by", String, nullable=False),
+    Column("review", Boolean, nullable=False),
+    Column("rulebook_version", Integer, nullable=False),
+    Column("model_version", String, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Index("decisions_review", "review", "confidence", "interaction_id"),
+    Index("decisions_model", "model_version"),
+)
+
+# Interactions coded as unknown because there was no rulebook yet; emptied when the first one is published.
+uncoded = Table(
+    "uncoded",
+    metadata,
+    Column("interaction_id", String, primary_key=True),
+    Column("event_id", String, nullable=False),
+    Column("type", String, nullable=False),
+    Column("correlationid", String, nullable=False),
+    Column("traceparent", String),
+    Column("key", String, nullable=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("recordedtime", UtcDateTime, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+# What the monitor counted: one row per interaction, moved when its coding changes.
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("interaction_id", String, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("counted", Boolean, nullable=False),  # compliments and suggestions are no problems
+    Column("motive", String, nullable=False),
+    Column("touchpoint", String, nullable=False),  # "" where none was named
+    Column("location", String, nullable=False),
+    Column("customer_id", String, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("occurred_at", UtcDateTime, nullable=False),
+    Column("cause", String, nullable=False),
+    Column("supplier", String),
+    Index("contacts_customer", "customer_id"),
+    Index("contacts_place", "motive", "location", "day"),
+    Index("contacts_slice", "motive", "touchpoint", "day"),
+)
+
+# Their sums: fresh complainants and contacts per slice and day. `series`: touchpoint (watched) or location (peers).
+days = Table(
+    "days",
+    metadata,
+    Column("series", String, nullable=False),
+    Column("motive", String, nullable=False),
+    Column("place", String, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("fresh", Integer, nullable=False),
+    Column("contacts", Integer, nullable=False),
+    PrimaryKeyConstraint("series", "motive", "place", "day"),
+)
+
+# One row: which state of the counts stands in the tables, how far event time has come, per source.
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("stamp", String, nullable=False),  # of the last change; a cache with another one is stale
+    Column("seen", JSON, nullable=False),  # source to latest occurred_at
+    Column("latest", Date, nullable=False),  # day of the latest fact
+    Column("through", Date),  # last judged day
+    Column("gathering", Boolean, nullable=False),  # a timer will judge
+)
+
+# Episodes as they were last published.
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("verdict_id", String, primary_key=True),
+    Column("finding_id", String, nullable=False),
+    Column("series", String, nullable=False),
+    Column("motive", String, nullable=False),
+    Column("place", String, nullable=False),
+    Column("start", Date, nullable=False),
+    Column("ended", Date),
+    Column("verdict", String, nullable=False),
+    Column("nature", String, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("withdrawn", Boolean, nullable=False),
+    Column("steps", JSON, nullable=False),  # what was published: verdict, day, window's end, count
+    Column("data", JSON, nullable=False),  # the newest event as published
+    Index("verdicts_slice", "series", "motive", "place"),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("finding_id", String, primary_key=True),
+    Column("slice", JSON, nullable=False),
+    Column("slice_key", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("open", Boolean, nullable=False),
+    Column("nature", String, nullable=False),
+    Column("verdict_id", String, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("title", JSON, nullable=False),
+    Column("owner", String),
+    Column("reopened", Integer, nullable=False),
+    Column("actions", JSON, nullable=False),
+    Column("version", Integer, nullable=False),
+    Index("findings_slice", "slice_key", "open"),
+    Index("findings_list", "opened_at", "finding_id"),
+)

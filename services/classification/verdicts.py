@@ -1,0 +1,403 @@
+"""What the monitor publishes: verdicts with their numbers, revisions when facts came late, findings for what is systemic."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from math import log10
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.events.catalogue.findings import Evaluation, FindingOpened, Verdict, VerdictReached
+from libs.events.envelope import Event
+from libs.events.ids import natural_id
+from libs.events.store import Cause, Draft, Unit
+from services.classification import tables
+from services.classification.books import Books
+from services.classification.counting import PEERS, WATCHED
+from services.classification.desk import open_finding, open_for, slice_key
+from services.classification.domain import chronic
+from services.classification.domain.episodes import Episode, Numbers
+from services.classification.domain.monitor import METHOD, WINDOWS, Rules
+from services.classification.domain.natures import infer
+from services.classification.domain.numeric import upper_limit
+from services.classification.domain.peers import Chronic, Peers
+from services.classification.domain.rulebook import Rulebook
+from services.classification.domain.watch import Key, Watch
+from services.classification.titles import title
+from services.classification.waiting import Waiting
+
+NEWEST = 500
+NATURE_BASELINE = 182
+Step = list[Any]  # verdict, decided, window's end, window, count: JSON
+
+
+@dataclass(slots=True)
+class _Judged:
+    """A verdict about to be published."""
+
+    verdict_id: str
+    finding_id: str
+    series: str
+    motive: str
+    place: str
+    start: date
+    verdict: Verdict
+    evaluation: Evaluation
+    first: date  # of the window
+    last: date
+    revision: int
+    step: Step
+
+
+class Publisher:
+    def __init__(self, books: Books, rules: Rules, waiting: Waiting) -> None:
+        self._books, self._rules, self._waiting = books, rules, waiting
+
+    async def publish(self, unit: Unit, watch: Watch, keys: Sequence[Key], cause: Event | Cause) -> None:
+        """Say what is new about these slices' episodes."""
+        for key in keys:
+            await self._slice(unit, watch, key, cause)
+
+    async def _slice(self, unit: Unit, watch: Watch, key: Key, cause: Event | Cause) -> None:
+        motive, place = key
+        rows = await _rows(unit.connection, WATCHED, motive, place)
+        by_start = {row["start"]: row for row in rows}
+        trails = watch.trails(key)
+        matched: set[str] = set()
+        pairs: list[tuple[list[Episode], dict[str, Any] | None]] = []
+        for trail in trails:
+            row = by_start.get(watch.day_of(trail[0].start))
+            pairs.append((trail, row))
+            if row is not None:
+                matched.add(row["verdict_id"])
+        for index, (trail, row) in enumerate(pairs):
+            if row is None:
+                # A late fact may move an episode's first day: what overlaps is the same episode.
+                row = next(
+                    (held for held in rows if held["verdict_id"] not in matched and _overlaps(held, trail, watch)), None
+                )
+                if row is not None:
+                    matched.add(row["verdict_id"])
+                    pairs[index] = (trail, row)
+        for trail, row in pairs:
+            await self._episode(unit, watch, key, trail, row, cause)
+        for row in rows:
+            if row["verdict_id"] not in matched and not row["withdrawn"]:
+                await self._withdraw(unit, row, cause)
+
+    async def _episode(
+        self, unit: Unit, watch: Watch, key: Key, trail: list[Episode], row: dict[str, Any] | None, cause: Event | Cause
+    ) -> None:
+        motive, place = key
+        start = watch.day_of(trail[0].start)
+        steps = [_step(watch, episode) for episode in trail]
+        said: list[Step] = [] if row is None else list(row["steps"])
+        if row is not None and row["withdrawn"]:
+            todo = [(trail[-1], steps[-1])]
+        elif steps[: len(said)] == said:
+            todo = list(zip(trail, steps, strict=True))[len(said) :]
+        else:  # corrected by a late fact: the newest stands for all
+            todo = [(trail[-1], steps[-1])] if said[-1] != steps[-1] else []
+        ended = watch.day_of(trail[-1].ended) if trail[-1].ended is not None else None
+        if row is not None and not todo and row["ended"] != ended:
+            table = tables.verdicts
+            await unit.connection.execute(
+                update(table).where(table.c.verdict_id == row["verdict_id"]).values(ended=ended)
+            )
+        if row is None:
+            where = {"motive": motive, "touchpoint": place} if place else {"motive": motive}
+            held = await open_for(unit.connection, slice_key(where))
+            row = {
+                "verdict_id": natural_id("verdict", WATCHED, motive, place, start.isoformat()),
+                "finding_id": held or natural_id("finding", WATCHED, motive, place, start.isoformat()),
+                "revision": 0,
+            }
+        for number, (episode, step) in enumerate(todo, start=1):
+            first, last = (
+                watch.day_of(episode.numbers.day - episode.numbers.window + 1),
+                watch.day_of(episode.numbers.day),
+            )
+            judged = _Judged(
+                verdict_id=row["verdict_id"],
+                finding_id=row["finding_id"],
+                series=WATCHED,
+                motive=motive,
+                place=place,
+                start=start,
+                verdict=episode.verdict,
+                evaluation=self._evaluation(watch, key, episode),
+                first=first,
+                last=last,
+                revision=row["revision"] + number,
+                step=step,
+            )
+            await self._say(unit, judged, ended, steps, cause)
+
+    def _evaluation(self, watch: Watch, key: Key, episode: Episode) -> Evaluation:
+        numbers = episode.numbers
+        window_start = self._waiting.midnight(watch.day_of(numbers.day - numbers.window + 1))
+        upper = upper_limit(numbers.expected, numbers.variance, numbers.level / len(WINDOWS))
+        parameters = {
+            "window_days": float(numbers.window),
+            "windows": float(len(WINDOWS)),
+            "rate_per_day": numbers.rate,
+            "dispersion": numbers.dispersion,
+            "common_factor": numbers.common,
+            "variance": numbers.variance,
+            "p": numbers.p,
+            "level": numbers.level,
+            "slices": float(numbers.slices),
+            "p_without_worst_two_days": numbers.persistence,
+            "p_last_days": numbers.recent,
+            "repeats_lane": float(numbers.lane == "repeats"),
+        }
+        if episode.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
+            # How much more would decide: as many days as a burst needs to be over, or this many complainants in them.
+            parameters["more_days"] = float(max(1, self._rules.calm_days - (episode.decided - episode.start)))
+            parameters["more_customers"] = float(max(1, upper - numbers.observed))
+        return Evaluation(
+            method=METHOD,
+            window_start=window_start,
+            window_end=self._waiting.midnight(watch.day_of(numbers.day + 1)),
+            observed=numbers.observed,
+            expected=round(numbers.expected, 6),
+            upper=float(upper),
+            score=round(_score(numbers), 4),
+            customers=0,
+            contacts=0,
+            baseline=watch.baseline(key, numbers.day, numbers.lane),
+            parameters={name: round(value, 12) for name, value in parameters.items()},
+        )
+
+    async def publish_chronic(
+        self, unit: Unit, peers: Peers, places: Iterable[tuple[str, str]], cause: Event | Cause
+    ) -> None:
+        """Say which places stood out among their peers; each once."""
+        for motive, place in places:
+            found = peers.found[motive, place]
+            verdict_id = natural_id("verdict", PEERS, motive, place)
+            rows = await _rows(unit.connection, PEERS, motive, place)
+            if rows:
+                continue  # said already; it stays so until people close the finding
+            first, last = found.day - timedelta(days=chronic.WINDOW_DAYS), found.day - timedelta(days=1)
+            where = {"motive": motive, "location": place}
+            held = await open_for(unit.connection, slice_key(where))
+            judged = _Judged(
+                verdict_id=verdict_id,
+                finding_id=held or natural_id("finding", PEERS, motive, place, found.day.isoformat()),
+                series=PEERS,
+                motive=motive,
+                place=place,
+                start=found.day,
+                verdict=Verdict.SYSTEMIC,
+                evaluation=self._chronic_evaluation(found, first),
+                first=first,
+                last=last,
+                revision=1,
+                step=[
+                    Verdict.SYSTEMIC.value,
+                    found.day.isoformat(),
+                    last.isoformat(),
+                    chronic.WINDOW_DAYS,
+                    found.observed,
+                ],
+            )
+            await self._say(unit, judged, None, [judged.step], cause)
+
+    def _chronic_evaluation(self, found: Chronic, first: date) -> Evaluation:
+        spread = (found.observed - found.expected) / found.z
+        return Evaluation(
+            method=chronic.METHOD,
+            window_start=self._waiting.midnight(first),
+            window_end=self._waiting.midnight(found.day),
+            observed=found.observed,
+            expected=round(found.expected, 6),
+            upper=round(found.expected + chronic.Z_LIMIT * spread, 6),
+            score=round(found.z, 4),
+            customers=0,
+            contacts=0,
+            parameters={
+                "z": round(found.z, 6),
+                "z_limit": chronic.Z_LIMIT,
+                "dispersion": round(found.dispersion, 6),
+                "peers": float(found.peers),
+                "window_days": float(chronic.WINDOW_DAYS),
+            },
+        )
+
+    async def _say(
+        self, unit: Unit, judged: _Judged, ended: date | None, steps: Sequence[Step], cause: Event | Cause
+    ) -> None:
+        version = await self._books.version(unit.connection)
+        book = await self._books.book(unit.connection, version) if version else None
+        contacts = await _contacts(unit.connection, judged, self._waiting)
+        reading = await self._nature(unit.connection, judged, book)
+        parameters = {
+            **judged.evaluation.parameters,
+            **{f"nature_{name}": share for name, share in reading.weights.items()},
+        }
+        evaluation = judged.evaluation.model_copy(
+            update={"customers": contacts.customers, "contacts": contacts.contacts, "parameters": parameters}
+        )
+        dimension = "touchpoint" if judged.series == WATCHED else "location"
+        where = {"motive": judged.motive, dimension: judged.place} if judged.place else {"motive": judged.motive}
+        since = contacts.since or evaluation.window_start
+        data = VerdictReached(
+            verdict_id=judged.verdict_id,
+            finding_id=judged.finding_id,
+            slice=where,
+            verdict=judged.verdict,
+            nature=reading.nature,
+            evaluation=evaluation,
+            since=since,
+            interaction_ids=contacts.newest,
+            rulebook_version=version,
+            revision=judged.revision,
+        )
+        unit.emit(
+            Draft(
+                stream=f"verdict/{judged.verdict_id}",
+                data=data,
+                key=judged.finding_id,
+                time=evaluation.window_end,
+                id=natural_id("verdict-reached", judged.verdict_id, str(judged.revision)),
+                cause=cause,
+            )
+        )
+        await _keep(unit.connection, verdict_row(data, judged.series, judged.place, judged.start, ended, steps))
+        if judged.verdict is Verdict.SYSTEMIC:
+            opened = FindingOpened(
+                finding_id=judged.finding_id,
+                slice=where,
+                nature=reading.nature,
+                verdict_id=judged.verdict_id,
+                opened_at=unit.now,
+                since=since,
+                title=title(where, book, judged.series == PEERS),
+            )
+            await open_finding(unit, opened, cause)
+
+    async def _nature(self, connection: AsyncConnection, judged: _Judged, book: Rulebook | None) -> Any:
+        table = tables.contacts
+        place = table.c.touchpoint if judged.series == WATCHED else table.c.location
+
+        async def causes(first: date, last: date) -> dict[str, int]:
+            query = (
+                select(table.c.cause, func.count(table.c.customer_id.distinct()))
+                .where(table.c.counted, table.c.motive == judged.motive, place == judged.place)
+                .where(table.c.day >= first, table.c.day <= last)
+                .group_by(table.c.cause)
+            )
+            return dict((await connection.execute(query)).tuples().all())
+
+        days = (judged.last - judged.first).days + 1
+        if judged.series == PEERS:  # it was never better: there is no past to compare with
+            return infer(await causes(judged.first, judged.last), days, {}, 0, book)
+        before = judged.first - timedelta(days=1)
+        baseline = await causes(before - timedelta(days=NATURE_BASELINE - 1), before)
+        return infer(await causes(judged.first, judged.last), days, baseline, NATURE_BASELINE, book)
+
+    async def _withdraw(self, unit: Unit, row: Mapping[str, Any], cause: Event | Cause) -> None:
+        """A correction took the ground away: what was said is taken back by a revision, the finding is left to people."""
+        last = VerdictReached.model_validate(row["data"])
+        parameters = {**last.evaluation.parameters, "withdrawn": 1.0}
+        data = last.model_copy(
+            update={
+                "verdict": Verdict.NOT_ENOUGH_EVIDENCE,
+                "revision": last.revision + 1,
+                "evaluation": last.evaluation.model_copy(update={"parameters": parameters}),
+            }
+        )
+        unit.emit(
+            Draft(
+                stream=f"verdict/{data.verdict_id}",
+                data=data,
+                key=data.finding_id,
+                time=last.evaluation.window_end,
+                id=natural_id("verdict-reached", data.verdict_id, str(data.revision)),
+                cause=cause,
+            )
+        )
+        kept = verdict_row(data, row["series"], row["place"], row["start"], row["ended"], row["steps"])
+        await _keep(unit.connection, {**kept, "withdrawn": True})
+
+
+@dataclass(frozen=True, slots=True)
+class _Contacts:
+    newest: list[str]
+    customers: int
+    contacts: int
+    since: Any
+
+
+async def _contacts(connection: AsyncConnection, judged: _Judged, waiting: Waiting) -> _Contacts:
+    table = tables.contacts
+    place = table.c.touchpoint if judged.series == WATCHED else table.c.location
+    within = (table.c.counted, table.c.motive == judged.motive, place == judged.place)
+    window = (*within, table.c.day >= judged.first, table.c.day <= judged.last)
+    newest = select(table.c.interaction_id).where(*window).order_by(table.c.occurred_at.desc(), table.c.interaction_id)
+    ids = list((await connection.execute(newest.limit(NEWEST))).scalars())
+    sums = select(func.count(table.c.customer_id.distinct()), func.count(), func.min(table.c.occurred_at)).where(
+        *window
+    )
+    customers, contacts, since = (await connection.execute(sums)).one()
+    return _Contacts(ids, customers, contacts, since)
+
+
+async def _rows(connection: AsyncConnection, series: str, motive: str, place: str) -> list[dict[str, Any]]:
+    table = tables.verdicts
+    query = select(table).where(table.c.series == series, table.c.motive == motive, table.c.place == place)
+    return [dict(row._mapping) for row in await connection.execute(query.order_by(table.c.start))]  # noqa: SLF001  # the public way to a row's names
+
+
+def verdict_row(
+    data: VerdictReached, series: str, place: str, start: date, ended: date | None, steps: Sequence[Step]
+) -> dict[str, Any]:
+    """The row of a verdict's newest revision."""
+    return {
+        "verdict_id": data.verdict_id,
+        "finding_id": data.finding_id,
+        "series": series,
+        "motive": data.slice["motive"],
+        "place": place,
+        "start": start,
+        "ended": ended,
+        "verdict": data.verdict.value,
+        "nature": data.nature.value,
+        "revision": data.revision,
+        "withdrawn": False,
+        "steps": list(steps),
+        "data": data.model_dump(mode="json"),
+    }
+
+
+async def _keep(connection: AsyncConnection, row: dict[str, Any]) -> None:
+    make = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    statement: Any = make(tables.verdicts)
+    replaced = {name: statement.excluded[name] for name in row if name != "verdict_id"}
+    await connection.execute(statement.on_conflict_do_update(index_elements=["verdict_id"], set_=replaced), [row])
+
+
+def _step(watch: Watch, episode: Episode) -> Step:
+    numbers = episode.numbers
+    return [
+        episode.verdict.value,
+        watch.day_of(episode.decided).isoformat(),
+        watch.day_of(numbers.day).isoformat(),
+        numbers.window,
+        numbers.observed,
+    ]
+
+
+def _overlaps(row: Mapping[str, Any], trail: Sequence[Episode], watch: Watch) -> bool:
+    start, end = watch.day_of(trail[0].start), watch.day_of(trail[-1].last_alarm)
+    row_end = row["ended"] or row["start"] + timedelta(days=14)
+    return bool(row["start"] <= end + timedelta(days=7) and start <= row_end)
+
+
+def _score(numbers: Numbers) -> float:
+    return -log10(max(numbers.p, 1e-300))
