@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, tuple_, update
+from sqlalchemy import or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -135,6 +135,7 @@ class Reactions:
         """By interaction: the updates that came before its case. They are marked as taken."""
         refs = {(contact.origin, contact.case_ref) for contact in contacts if contact.case_ref is not None}
         places = {contact.interaction_id for contact in contacts}
+        await meet(unit, refs, places)
         table = tables.updates
         found = (
             await unit.connection.execute(
@@ -171,6 +172,7 @@ class Reactions:
         updates = [(event, data) for event in events if isinstance(data := decode(event), CaseUpdateRecorded)]
         refs = {(data.origin, data.case_ref) for _, data in updates}
         places = {data.interaction_id for _, data in updates if data.interaction_id is not None}
+        await meet(unit, refs, places)
         cases = await self._cases_of(unit, refs, places)
         tasks: list[Task] = []
         rows: list[dict[str, Any]] = []
@@ -242,6 +244,19 @@ class Reactions:
         ]
         await self._deps.desk.apply(unit, tasks, erased=True)
         await unit.connection.execute(update(table).where(table.c.customer_id.in_(people)).values(reply_channel=None))
+
+
+async def meet(unit: Unit, refs: Iterable[tuple[str, str | None]], interactions: Iterable[str]) -> None:
+    """Make transactions about the same references conflict where they would not see each other."""
+    if unit.connection.dialect.name == "sqlite":
+        return
+    places = sorted({*(f"{origin}\x1f{case_ref}" for origin, case_ref in refs), *interactions})
+    if places:
+        statement = text(
+            "INSERT INTO meetings (place, touched) SELECT unnest(CAST(:places AS text[])), 1"
+            " ON CONFLICT (place) DO UPDATE SET touched = meetings.touched + 1"
+        )
+        await unit.connection.execute(statement, {"places": places})
 
 
 def case_id_of(interaction_id: str) -> str:

@@ -98,3 +98,13 @@ updates = Table(
     Index("updates_ref", "origin", "case_ref"),
     Index("updates_interaction", "interaction_id"),
 )
+
+# PostgreSQL alone: whoever opens a case and whoever brings an update of its reference both write its row here, so that of
+# two transactions that cannot see each other one is told to go again (40001). Without it each would find nothing of the
+# other, and the update would wait for ever. On SQLite writers stand in line anyway.
+meetings = Table(
+    "meetings",
+    metadata,
+    Column("place", String, primary_key=True),
+    Column("touched", BigInteger, nullable=False),
+)

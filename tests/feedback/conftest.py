@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -191,9 +192,21 @@ def packs() -> dict[str, Any]:
 
 @pytest.fixture
 async def office(tmp_path: Path, packs: dict[str, Any]) -> AsyncIterator[Office]:
+    async with open_office(tmp_path, packs, tmp_path / "feedback.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def office_on_postgres(tmp_path: Path, packs: dict[str, Any], postgres_url: str) -> AsyncIterator[Office]:
+    async with open_office(tmp_path, packs, postgres_url) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def open_office(folder: Path, packs: dict[str, Any], target: str | Path) -> AsyncIterator[Office]:
     clock = SimulatedClock(START)
-    vault = await Vault.open(str(tmp_path / "vault.db"), b"m" * 32, clock)
-    engine = make_engine(tmp_path / "feedback.db", service="feedback")
+    vault = await Vault.open(str(folder / "vault.db"), b"m" * 32, clock)
+    engine = make_engine(target, service="feedback")
     await migrate(engine, location_of("feedback"), service="feedback")
     store = Store(engine, "feedback", clock, vault, lambda _: 2)
     regimes = Regimes(packs, "co", {})

@@ -1,9 +1,12 @@
 """Cases, updates, requests, timers and erasure on a real store and vault."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from libs.events.catalogue.feedback import (
     CaseAcknowledged,
@@ -17,10 +20,14 @@ from libs.events.catalogue.feedback import (
     FeedbackRequested,
 )
 from libs.events.catalogue.interactions import CaseStatus, Channel, Effects, Kind
+from libs.events.envelope import Event
+from libs.events.errors import is_conflict
+from libs.service.migration import differences
 from services.feedback import tables
 from services.feedback.desk import Task
 from services.feedback.domain.decide import Command
 from services.feedback.domain.requests import Answer, Report
+from services.feedback.subscriptions import subscriptions
 from services.feedback.tokens import token_hash
 from tests.feedback.conftest import START, Office
 
@@ -276,3 +283,50 @@ async def test_five_hundred_contacts_cost_a_handful_of_statements(office: Office
     assert len(statements) - opened < 20
     assert len(await office.events(CaseAssigned)) == 500
     assert len(await office.events(CaseResolved)) == 0
+
+
+@pytest.mark.parametrize("first", ["contact", "update"])
+async def test_g7_a_case_and_its_update_written_at_the_same_moment_still_meet(
+    office_on_postgres: Office, first: str
+) -> None:
+    office = office_on_postgres
+    contact, update = await office.contact(), await office.progress(CaseStatus.ASSIGNED, agent="luz")
+    events = {"contact": contact, "update": update}
+    handlers = {subscription.types[0].TYPE: subscription for subscription in subscriptions(office.deps)}
+    ready = asyncio.Event()
+
+    async def handle(event: Event, meanwhile: Callable[[], Awaitable[None]]) -> int:
+        """As the consumer does: a transaction that lost against another goes again."""
+        for attempt in range(5):
+            try:
+                async with office.store.unit(handler=handlers[event.type].name) as unit:
+                    await unit.connection.execute(select(tables.cases))  # its snapshot is taken
+                    ready.set()
+                    await meanwhile()
+                    await handlers[event.type].handle(unit, [event])
+                return attempt
+            except DBAPIError as error:
+                if not is_conflict(error):
+                    raise
+        raise AssertionError("always in conflict")
+
+    started = asyncio.Event()
+
+    async def nothing() -> None:
+        started.set()
+
+    async def other_is_there() -> None:
+        await started.wait()
+
+    one = events.pop(first)
+    [other] = events.values()
+    attempts = await asyncio.gather(handle(one, other_is_there), handle(other, nothing))
+    assert ready.is_set()
+    assert max(attempts) >= 1, "the two transactions did not overlap"
+    assert (await office.case())["agent"] == "luz"
+    assert [row["waiting"] for row in await office.rows(tables.updates)] == [False]
+    await office.folded()
+
+
+async def test_the_migrations_make_the_tables_of_the_code(office: Office) -> None:
+    assert await differences(office.engine, tables.metadata) == []

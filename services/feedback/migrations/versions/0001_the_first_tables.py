@@ -113,6 +113,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("consumer_group", "source", "home", "chunk"),
     )
     op.create_table(
+        "meetings",
+        sa.Column("place", sa.String(), nullable=False),
+        sa.Column("touched", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("place"),
+    )
+    op.create_table(
         "offsets",
         sa.Column("consumer_group", sa.String(), nullable=False),
         sa.Column("topic", sa.String(), nullable=False),
@@ -263,6 +269,7 @@ def downgrade() -> None:
     op.drop_table("quarantine")
     op.drop_table("projections")
     op.drop_table("outbox")
+    op.drop_table("meetings")
     op.drop_table("offsets")
     op.drop_table("inbox")
     with op.batch_alter_table("idempotency", schema=None) as batch_op:
