@@ -14,6 +14,7 @@ from libs.service.settings import Settings
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 _KEY = re.compile(r"\blz_[a-z0-9]+_[a-z0-9]+|\blz1\.[\w-]+|\bBearer\s+\S+", re.IGNORECASE)
 _PHONE = re.compile(r"(?<![\w.:-])\+?\d[\d ().-]{7,}\d(?![\w:-])")
+_ADDRESS = re.compile(r"^\d{1,3}(\.\d{1,3}){3}$")  # of a machine
 _ALWAYS = {
     "password", "secret", "token", "authorization", "cookie", "api_key", "master_key", "body", "customer", "name",
     "document", "address", "payload",
@@ -32,7 +33,7 @@ def clean(text: str) -> str:
     """Text without e-mail addresses, phone numbers, keys and tokens."""
     text = _KEY.sub("[key]", text)
     text = _EMAIL.sub("[email]", text)
-    return _PHONE.sub("[number]", text)
+    return _PHONE.sub(lambda found: found[0] if _ADDRESS.match(found[0]) else "[number]", text)
 
 
 def _cleaned(value: Any, depth: int = 0) -> Any:

@@ -17,17 +17,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from alembic import command, context
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, TypeDecorator, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.events.engines import make_engine
+
+if TYPE_CHECKING:
+    from alembic.config import Config  # Alembic brings Mako and Pygments: 0.3 s, which `lazo keys` need not wait for
 
 TEMPLATE = '''"""${message}"""
 
@@ -62,7 +60,9 @@ def location_of(service: str) -> Path:
     return Path(package.__file__).parent / "migrations"
 
 
-def _config(location: Path, connection: Connection | None = None) -> Config:
+def _config(location: Path, connection: Connection | None = None) -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(location).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -72,6 +72,8 @@ def _config(location: Path, connection: Connection | None = None) -> Config:
 
 def run(metadata: MetaData) -> None:
     """What an `env.py` does: migrate over the connection that `migrate` opened, in its transaction."""
+    from alembic import context
+
     connection = context.config.attributes.get("connection")
     if connection is None:
         raise RuntimeError("run migrations with `lazo migrate`")
@@ -133,11 +135,14 @@ async def migrate(
 
 
 def _upgrade(connection: Connection, location: Path, revision: str) -> None:
+    from alembic import command
+
     command.upgrade(_config(location, connection), revision)
 
 
 async def current(engine: AsyncEngine) -> str | None:
     """The revision the database stands at; None while it has none."""
+    from alembic.runtime.migration import MigrationContext
 
     def read(connection: Connection) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
@@ -148,11 +153,15 @@ async def current(engine: AsyncEngine) -> str | None:
 
 def newest(location: Path) -> str | None:
     """The newest revision in the code."""
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(_config(location)).get_current_head()
 
 
 async def differences(engine: AsyncEngine, metadata: MetaData) -> list[Any]:
     """What separates the migrated database from the tables in the code; empty when they agree."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
 
     def compare(connection: Connection) -> list[Any]:
         migration = MigrationContext.configure(
@@ -192,6 +201,8 @@ async def write_revision(location: Path, tables: str, message: str) -> Path:
 
 
 def _revision(connection: Connection, location: Path, templates: Path, message: str, number: str) -> None:
+    from alembic import command
+
     config = _config(location, connection)
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     mako = location / "script.py.mako"
@@ -211,8 +222,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("service")
     parser.add_argument("message")
+    parser.add_argument(
+        "--anew", action="store_true", help="write the whole history as one revision; before a release only"
+    )
     given = parser.parse_args(arguments)
     location = location_of(given.service)
+    if given.anew:
+        for old in (location / "versions").glob("[0-9]*.py"):
+            old.unlink()
     path = asyncio.run(write_revision(location, f"services.{given.service}.tables", given.message))
     sys.stdout.write(f"{path}\n")
     return 0

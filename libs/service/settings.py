@@ -1,6 +1,7 @@
 """Settings: `LAZO_…` variables, typed, named when they are wrong, printed without their secrets."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 S = TypeVar("S", bound=BaseSettings)
+
+_PASSWORD = re.compile(r"(://[^:/@]*):[^/]*@")  # up to the last @ before the path: passwords may hold one
 
 SERVICES = ("intake", "classification", "feedback", "indicators")
 
@@ -105,10 +106,7 @@ class Settings(BaseSettings):
     @classmethod
     def _url(cls, value: str | None) -> str | None:
         if value is not None and "://" in value:
-            try:
-                name = make_url(value).get_backend_name()
-            except ArgumentError:
-                raise ValueError("this is no database URL: postgresql+asyncpg://user:password@host/name") from None
+            name = value.partition(":")[0].partition("+")[0]
             if name not in {"postgresql", "sqlite"}:
                 raise ValueError(f"{name} is not supported: postgresql+asyncpg://…, or nothing for SQLite files")
         return value
@@ -116,7 +114,7 @@ class Settings(BaseSettings):
     @field_validator("database")
     @classmethod
     def _no_single_file(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("postgresql"):
+        if value is not None and not value.startswith(("postgresql://", "postgresql+asyncpg://")):
             raise ValueError("a PostgreSQL URL; for SQLite leave it unset and name the directory with LAZO_DATA")
         return value
 
@@ -216,10 +214,7 @@ def redacted(settings: BaseSettings) -> dict[str, str]:
         if isinstance(value, SecretStr):
             shown[name] = "***"
         elif isinstance(value, str) and "://" in value:
-            try:
-                shown[name] = make_url(value).render_as_string(hide_password=True)
-            except ArgumentError:
-                shown[name] = "***" if "@" in value else value
+            shown[name] = _PASSWORD.sub(r"\1:***@", value)
         elif isinstance(value, tuple):
             shown[name] = ",".join(map(str, value))
         else:

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from libs.events.errors import StoreBusy, is_transient
+from libs.events.errors import ConcurrencyConflict, StoreBusy, is_transient
 from libs.events.store.drafts import traceparent as event_traceparent
 from libs.service.http.problems import Language, Problem, negotiate_language, response_of
 from libs.service.metrics import ServiceMetrics
@@ -159,6 +159,8 @@ class Edge:
         return limited
 
     def _unhandled(self, error: Exception, identity: str) -> Problem:
+        if isinstance(error, ConcurrencyConflict):
+            return Problem(409, "conflict", "it has changed in the meantime; read it again and repeat")
         if isinstance(error, StoreBusy):
             return Problem(503, "overloaded", "more is queued than may be", headers={"Retry-After": "1"})
         if is_transient(error):

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from libs.events.catalogue.interactions import Channel, InteractionRecorded, Kind
 from libs.events.consumer import ConsumerSpec, Subscription
 from libs.events.envelope import Event, natural_id
+from libs.events.errors import ConcurrencyConflict
 from libs.events.runtime import Runtime
 from libs.events.store import Draft, Unit
 from libs.service.environment import Environment
@@ -75,6 +76,8 @@ async def build(environment: Environment) -> Service:
                     {"id": found, "by": principal.name}, 201, {"Location": f"/toy/v1/things/{found}"}
                 )
                 await once.keep(unit.connection, response)
+                if thing.name == "refused":
+                    raise ConcurrencyConflict(f"interaction/{found}", 0, 1)
             await asyncio.sleep(0)
             return response
 

@@ -64,9 +64,11 @@ def upgrade() -> None:
     op.create_table(
         "inbox",
         sa.Column("consumer_group", sa.String(), nullable=False),
-        sa.Column("event_id", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("consumer_group", "event_id"),
-        sqlite_with_rowid=False,
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("home", sa.Integer(), nullable=False),
+        sa.Column("chunk", sa.BigInteger(), nullable=False),
+        sa.Column("marks", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("consumer_group", "source", "home", "chunk"),
     )
     op.create_table(
         "offsets",
