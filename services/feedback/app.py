@@ -68,6 +68,7 @@ async def build(environment: Environment) -> Service:
         wording=wording,
         hub=hub,
         organisation=settings.organisation,
+        calendar=regimes.calendar,
     )
     app = make_app(NAME, environment=environment, title="Lazo feedback", description=DESCRIPTION)
     for router in (cases_router, commands_router, requests_router, pages_router):

@@ -1,6 +1,6 @@
 """Reads for the API: plain functions over the tables, and over the sealed events where a text is asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from libs.events.sealing import opened
 from libs.events.store.drafts import events_of
 from libs.events.vault import Vault
 from services.feedback import tables
+from services.feedback.domain.calendars import Calendar, Term
 from services.feedback.domain.case import FINISHED, STATUSES
 from services.feedback.domain.requests import RANKS
 
@@ -60,6 +61,24 @@ def case_view(row: Mapping[Any, Any], now: datetime) -> dict[str, Any]:
     awaited = shown.pop("awaited")
     del shown["stamp"]
     return shown | {"overdue": bool(awaited and row["due_at"] < now), "reachable": row["reply_channel"] is not None}
+
+
+async def moved(connection: AsyncConnection, calendar: Callable[[str], Calendar]) -> list[dict[str, Any]]:
+    """Cases still awaited whose due date the calendars of today would put elsewhere: a holiday declared late, a pack
+    corrected (G9). What was promised stands in the events; what to do about the difference is for people."""
+    table = tables.cases
+    columns = (table.c.case_id, table.c.case_ref, table.c.received_at, table.c.due_at, table.c.term)
+    # A reopened case runs its term from the reopening, which is computed anew each time.
+    query = select(*columns).where(table.c.awaited.is_(True), table.c.reopenings == 0).order_by(table.c.due_at)
+    found = []
+    for row in (await connection.execute(query)).mappings():
+        term = row["term"]
+        now_due = Term(int(term["amount"]), term["unit"], bool(term.get("roll"))).end(
+            row["received_at"], calendar(str(term.get("regime", "")))
+        )
+        if now_due != row["due_at"]:
+            found.append({**row, "would_be_due_at": now_due})
+    return found
 
 
 def case_position(item: Mapping[str, Any]) -> list[Any]:

@@ -304,6 +304,7 @@ async def test_lists_filter_and_page_by_cursor(house: House) -> None:
     assert len((await house.get("/feedback/v1/cases", customer=customer))["items"]) == 5
     assert (await house.get("/feedback/v1/cases", customer="cus_none"))["items"] == []
     assert (await house.get("/feedback/v1/cases", overdue="true"))["items"] == []
+    assert (await house.get("/feedback/v1/deadlines/moved"))["items"] == []
     due = (await house.get("/feedback/v1/timers", kind="due"))["items"]
     assert len(due) == 4
     assert due == sorted(due, key=lambda item: item["due"])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -23,8 +23,9 @@ from libs.events.catalogue.interactions import CaseStatus, Channel, Effects, Kin
 from libs.events.envelope import Event
 from libs.events.errors import is_conflict
 from libs.service.migration import differences
-from services.feedback import tables
+from services.feedback import tables, views
 from services.feedback.desk import Task
+from services.feedback.domain.calendars import Calendar
 from services.feedback.domain.decide import Command
 from services.feedback.domain.requests import Answer, Report
 from services.feedback.subscriptions import subscriptions
@@ -326,6 +327,20 @@ async def test_g7_a_case_and_its_update_written_at_the_same_moment_still_meet(
     assert (await office.case())["agent"] == "luz"
     assert [row["waiting"] for row in await office.rows(tables.updates)] == [False]
     await office.folded()
+
+
+async def test_g9_a_holiday_declared_late_lists_the_cases_whose_deadline_moves(office: Office) -> None:
+    await office.deliver(await office.contact("1"))
+    await office.deliver(await office.contact("2"))
+    await office.deliver(await office.progress(CaseStatus.RESOLVED, "2"))
+    async with office.store.reading() as connection:
+        assert await views.moved(connection, office.deps.regimes.calendar) == []
+        known = office.deps.regimes.packs["co"].calendar
+        late = Calendar("CO", known.zone, lambda day: day == date(2026, 3, 10) or known.holiday(day))
+        [case] = await views.moved(connection, lambda _: late)
+    assert (case["case_ref"], case["due_at"], case["would_be_due_at"]) == (
+        "R-1", datetime(2026, 3, 25, 4, 59, 59, tzinfo=UTC), datetime(2026, 3, 26, 4, 59, 59, tzinfo=UTC),
+    )  # fmt: skip
 
 
 async def test_the_migrations_make_the_tables_of_the_code(office: Office) -> None:

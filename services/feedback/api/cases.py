@@ -55,6 +55,11 @@ def cases_router(context: Context) -> APIRouter:
             )
         return case_answer(found)
 
+    @router.get("/deadlines/moved", summary="Cases whose due date today's calendars would put elsewhere")
+    async def list_moved(principal: Reader) -> dict[str, Any]:
+        async with context.store.reading() as connection:
+            return {"items": await views.moved(connection, context.calendar), "next": None}
+
     @router.get("/timers", summary="What falls due, earliest first")
     async def list_timers(
         principal: Reader,

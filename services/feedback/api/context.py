@@ -1,6 +1,6 @@
 """What the routes are made with, and what they share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from libs.events.store import Store
 from libs.events.vault import Vault
 from libs.service.http import FieldError, Problem, negotiate
 from services.feedback.desk import Desk, Task
+from services.feedback.domain.calendars import Calendar
 from services.feedback.domain.refusals import Refused
 from services.feedback.hub import Hub
 from services.feedback.wording import Wording
@@ -33,6 +34,7 @@ class Context:
     wording: Wording
     hub: Hub
     organisation: str
+    calendar: Callable[[str], Calendar]
 
     async def do(self, tasks: Sequence[Task]) -> dict[int, Refused]:
         """Carry out tasks in one transaction; those that were refused, by place. Raises ConcurrencyConflict."""

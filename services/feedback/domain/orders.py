@@ -206,4 +206,6 @@ def _must_not_be(state: Case, *statuses: str) -> None:
 def term_again(state: Case, at: datetime, policy: Policy) -> datetime:
     """The case's own term once more, counted from a reopening."""
     term = state.opened.term
-    return Term(int(term["amount"]), term["unit"]).end(at, policy.calendar(str(term.get("regime", ""))))
+    return Term(int(term["amount"]), term["unit"], bool(term.get("roll"))).end(
+        at, policy.calendar(str(term.get("regime", "")))
+    )

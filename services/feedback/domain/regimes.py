@@ -63,5 +63,6 @@ class Regime:
                 "calendar": self.calendar.code,
                 "regime": self.code,
                 "checked": self.checked.isoformat(),
-            },
+            }
+            | ({"roll": True} if terms.resolve.roll else {}),
         )
