@@ -205,7 +205,9 @@ def load(path: Path) -> MappingFile:
     try:
         return MappingFile.model_validate(found)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        found_errors = error.errors(include_url=False)
+        # Of the branches of a choice the one that was meant is the one whose own rule speaks.
+        first = next((item for item in found_errors if item["type"] == "value_error"), found_errors[0])
         where = ".".join(str(part) for part in first["loc"]) or "mapping"
         text = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import IO, Any, BinaryIO, Self
 
 from services.intake.domain.faults import Refused
 from services.intake.domain.reading import blemishes, strict_loads, without_bom
@@ -30,9 +30,9 @@ class Unreadable(Exception):
 class Broken(Exception):
     """A row that is none: refused with its number, the others go on."""
 
-    def __init__(self, number: int, line: int | None, reason: str) -> None:
+    def __init__(self, number: int, line: int | None, reason: str, values: Mapping[str, Any] | None = None) -> None:
         super().__init__(reason)
-        self.number, self.line, self.reason = number, line, reason
+        self.number, self.line, self.reason, self.values = number, line, reason, values or {}
 
 
 def format_of(path: Path) -> str:
@@ -53,6 +53,7 @@ class Reader:
         self.path, self.kind, self.encoding, self.options = path, kind, encoding, options or Csv()
         self.size = path.stat().st_size
         self._file: BinaryIO | None = None
+        self._text: io.TextIOWrapper | None = None
         self.columns: Sequence[str] | None = None
         self._rows: Iterator[Row | Broken] = iter(())
 
@@ -65,7 +66,9 @@ class Reader:
                 case "ndjson":
                     self._rows = _ndjson(self._file, self.encoding)
                 case "json":
-                    self._rows = _json(self._file, self.encoding, self.path)
+                    encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+                    self._text = io.TextIOWrapper(self._file, encoding=encoding, errors="surrogateescape")
+                    self._rows = _json(self._text, self.path)
                 case "parquet":
                     self._rows = self._parquet()
                 case "eml" | "mbox":
@@ -83,11 +86,13 @@ class Reader:
                 case other:
                     raise Unreadable(f"{self.path}: no such format: {other}")
         except BaseException:
-            self._file.close()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._text is not None:
+            self._text.close()
         if self._file is not None:
             self._file.close()
 
@@ -102,7 +107,7 @@ class Reader:
         csv.field_size_limit(LONGEST_FIELD)
         # Bytes that are not of the encoding become lone surrogates, so that their row can be named instead of the file.
         encoding = "utf-8-sig" if self.encoding.lower().replace("_", "-") in {"utf-8", "utf8"} else self.encoding
-        text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="")
+        text = self._text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="")
         reader = csv.reader(text, delimiter=self.options.delimiter, quotechar=self.options.quote, strict=True)
         header = self.options.header
         if header is True:
@@ -138,7 +143,8 @@ class Reader:
                 continue
             number += 1
             if len(values) != len(names):
-                yield Broken(number, line, f"has {len(values)} columns, the header has {len(names)}")
+                held = {names[place] if place < len(names) else f"+{place}": text for place, text in enumerate(values)}
+                yield Broken(number, line, f"has {len(values)} columns, the header has {len(names)}", held)
                 continue
             bad = next((name for name, value in zip(names, values, strict=True) if not _encodable(value)), None)
             if bad is not None:
@@ -228,9 +234,8 @@ def _utf8(raw: bytes, encoding: str) -> bytes:
         return raw
 
 
-def _json(file: BinaryIO, encoding: str, path: Path) -> Iterator[Row | Broken]:
+def _json(text: IO[str], path: Path) -> Iterator[Row | Broken]:
     """One object, or an array of objects read piece by piece: a file may be larger than memory."""
-    text = io.TextIOWrapper(file, encoding="utf-8-sig" if encoding == "utf-8" else encoding, errors="surrogateescape")
     buffer = text.read(CHUNK).lstrip()
     if not buffer.startswith("["):
         yield _row(1, 1, (buffer + text.read()).encode("utf-8", "surrogateescape"))
@@ -280,8 +285,6 @@ def _mail(file: BinaryIO, kind: str) -> Iterator[Row | Broken]:
 
 def values_of(row: Row | Broken) -> Mapping[str, Any]:
     """What a refused row held, as JSON can show it."""
-    if isinstance(row, Broken):
-        return {}
     return {
         name: value if isinstance(value, str | int | float | bool | dict | list) or value is None else str(value)
         for name, value in row.values.items()
