@@ -47,11 +47,12 @@ quick: setup  ## the tests that need no engine and no patience
 	$(BIN)/python -m pytest -m 'not slow and not postgres and not kafka and not browser and not faults' $(ARGS)
 
 .PHONY: lint
-lint: setup  ## ruff, formatting, mypy --strict, import rules
+lint: setup  ## ruff, formatting, mypy --strict, import rules, schemas up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m libs.events.catalogue.schemas --check
 
 .PHONY: format
 format: setup  ## put the code in order
@@ -60,7 +61,7 @@ format: setup  ## put the code in order
 
 .PHONY: schemas
 schemas: setup  ## write schemas/ (JSON Schemas, AsyncAPI) again from the catalogue, and golden files of new types
-	$(BIN)/python -m libs.events.catalogue.schemas
+	$(BIN)/python -m libs.events.catalogue.schemas $(ARGS)
 	$(BIN)/python -m tests.contracts.golden_files
 
 .PHONY: docs
