@@ -1,6 +1,8 @@
 """The read model as a projection that can be built again beside the live one."""
 
-from sqlalchemy import delete, text
+from typing import Any
+
+from sqlalchemy import Table, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events.catalogue.topics import ALL
@@ -25,9 +27,20 @@ async def clear(connection: AsyncConnection, slot: str) -> None:
         await connection.execute(delete(table))
 
 
-async def digest(connection: AsyncConnection, slot: str) -> str:
-    """A hash over everything in a slot's tables."""
-    return await digest_of(connection, facts(slot).all())
+async def digest(connection: AsyncConnection, slot: str, known: int | None = None) -> str:
+    """A hash over everything in a slot's tables, in whatever order it was written; with `known` (microseconds since 1970)
+    over what had been recorded by then."""
+    if known is None:
+        return await digest_of(connection, facts(slot).all())
+    return await digest_of(connection, [_known(table, slot, known) for table in facts(slot).all()])
+
+
+def _known(table: Table, slot: str, known: int) -> Any:
+    statement = select(table)
+    if "recorded_at" in table.c:
+        return statement.where(table.c.recorded_at <= known).subquery()
+    i = facts(slot).interactions  # texts stand beside their contact, which has the time
+    return statement.join(i, i.c.interaction_id == table.c.interaction_id).where(i.c.recorded_at <= known).subquery()
 
 
 def projection(batch: int = 5_000) -> Projection:

@@ -23,6 +23,7 @@ from libs.events.catalogue.feedback import (
     CaseReopened,
     CaseResolved,
     CaseResponded,
+    CaseUnacknowledged,
     FeedbackAnswered,
     FeedbackExpired,
     FeedbackReported,
@@ -51,7 +52,8 @@ from services.indicators.tables import Facts, facts
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 MILESTONES: tuple[type[EventData], ...] = (
-    CaseAcknowledged, CaseAssigned, CaseResponded, CaseResolved, CaseReopened, CaseClosed, CaseReferred, CaseOverdue,
+    CaseAcknowledged, CaseUnacknowledged, CaseAssigned, CaseResponded, CaseResolved, CaseReopened, CaseClosed, CaseReferred,
+    CaseOverdue,
 )  # fmt: skip
 FEEDBACK: tuple[type[EventData], ...] = (FeedbackRequested, FeedbackReported, FeedbackAnswered, FeedbackExpired)
 FINDINGS: tuple[type[EventData], ...] = (

@@ -10,7 +10,7 @@ import pytest
 from libs.events.clock import SimulatedClock
 from libs.service.testing import Running, running
 from services.indicators.app import build
-from tests.indicators.world import START, World, make, publish
+from tests.indicators.world import START, World, consumed, make, publish
 
 BASE = "/indicators/v1"
 CONTACTS = 240
@@ -34,7 +34,7 @@ async def site() -> AsyncIterator[Site]:
         keys = await one.environment.vault.keys(people)
         world = make(4, contacts=CONTACTS, keys=keys)
         await publish(one.environment.log, world.events)
-        await one.settle()
+        await consumed(one.services["indicators"])
         yield Site(one, world, one.client)
 
 

@@ -3,6 +3,7 @@
 Everything follows from a seed. Some facts become known long after they happened.
 """
 
+import asyncio
 import random
 import uuid
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ from libs.events.chain import GENESIS, chained
 from libs.events.envelope import Event, unchained
 from libs.events.log import Log, partition_of
 from libs.events.sealing import seal_fields
+from libs.service.service import Service
 
 START = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
 MOTIVES = {
@@ -281,3 +283,9 @@ async def publish(log: Log, events: Sequence[Event]) -> None:
     for start in range(0, len(records), 1_000):
         await publisher.publish(records[start : start + 1_000])
     await publisher.close()
+
+
+async def consumed(service: Service) -> None:
+    """Wait until the service has read all that is in the log. (`settle` asks the services; these events are nobody's.)"""
+    while (await service.runtime.status()).behind:
+        await asyncio.sleep(0.01)

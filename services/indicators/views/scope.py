@@ -35,11 +35,16 @@ _OF_INTERACTION = frozenset({"touchpoint", "product", "location", "team", "agent
 _OF_BASE = frozenset({"kind", "channel", "source"})
 
 
-async def live(connection: AsyncConnection) -> Facts:
-    """The tables that answer now: the live slot's."""
+async def live_slot(connection: AsyncConnection) -> str:
+    """The live slot; the first one while nothing was ever taken."""
     p = machine.projections
     found = await connection.scalar(select(p.c.slot).where(p.c.name == PROJECTION, p.c.state == "live"))
-    return facts(found or SLOTS[0])
+    return found or SLOTS[0]
+
+
+async def live(connection: AsyncConnection) -> Facts:
+    """The tables that answer now: the live slot's."""
+    return facts(await live_slot(connection))
 
 
 def bucket(at: ColumnElement[int], periods: Periods) -> ColumnElement[Any]:
