@@ -60,7 +60,9 @@ def _state(folder: Path, seed: int, days: int, end: str | None) -> dict[str, Any
         if state["seed"] != seed:
             raise ValueError(f"{folder} holds the year of seed {state['seed']}; choose another directory with --data")
         return state
-    last = datetime.fromisoformat(end).replace(tzinfo=UTC) if end else datetime.now(UTC)
+    from libs.events.clock import SystemClock
+
+    last = datetime.fromisoformat(end).replace(tzinfo=UTC) if end else SystemClock().now()
     start = last.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
     return {"seed": seed, "start": start.isoformat(), "days": days, "played": 0, "clock": start.isoformat()}
 

@@ -153,7 +153,7 @@ def test_without_a_mapping_columns_are_named_like_our_fields(tmp_path: Path, laz
 def test_json_ndjson_and_parquet_enter_too(tmp_path: Path, lazo: Lazo) -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="the parquet extra is not installed")
     parquet = pytest.importorskip("pyarrow.parquet")
-    made = [
+    made: list[dict[str, Any]] = [
         {"external_id": str(n), "occurred_at": "2026-01-01T10:00:00Z", "customer": {"id": str(n)}, "text": f"«{n}»"}
         for n in range(700)
     ]
