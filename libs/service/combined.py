@@ -46,14 +46,15 @@ class Combined:
 
     async def _own(self, path: str) -> Response:
         if path == "/metrics":
-            for service in self._services.values():
+            services = list(self._services.values())  # others may be added while we wait
+            for service in services:
                 await service.measure()
-            registries = [service.app.state.metrics.registry for service in self._services.values()]
+            registries = [service.app.state.metrics.registry for service in services]
             return Response(merged(registries), 200, _HEADERS, CONTENT_TYPE)
         if path == "/health/live":
             return Response(b'{"status":"live"}', 200, _HEADERS, "application/json")
         reasons: dict[str, str] = {} if self._complete else {"services": "starting"}
-        for name, service in self._services.items():
+        for name, service in list(self._services.items()):
             healthy, reason = await service.ready()
             if not healthy:
                 reasons[name] = reason

@@ -3,7 +3,9 @@
 import logging
 import re
 import sys
+import traceback
 from collections.abc import MutableMapping
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -56,9 +58,20 @@ _SAFE = frozenset(
 )
 
 
+def places(trace: TracebackType | None, most: int = 12) -> list[str]:
+    """The last frames of a traceback, without any value."""
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(trace)[-most:]]
+
+
 def redact(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A structlog processor: fields marked personal in the catalogue go, and what looks like a person's address or number."""
     names = _personal_names()
+    found = event.pop("exc_info", None)
+    if isinstance(found, BaseException):
+        found = (type(found), found, found.__traceback__)
+    if isinstance(found, tuple) and found[0] is not None:
+        # Type and places; the message may quote what a person wrote.
+        event["error"], event["places"] = found[0].__name__, places(found[2])
     for key, value in event.items():
         if key in names:
             event[key] = "[personal]"

@@ -36,3 +36,13 @@ def test_fields_marked_personal_are_not_logged_at_any_depth() -> None:
     assert '"count":3' in logged
     assert "0123456789abcdef01234567" in logged
     assert "5 bytes" in logged
+
+
+def test_a_library_s_traceback_is_logged_as_places_without_the_message() -> None:
+    try:
+        raise RuntimeError("ana@example.com")
+    except RuntimeError as error:
+        event = redact(None, "error", {"event": "x", "exc_info": (type(error), error, error.__traceback__)})
+    assert event["error"] == "RuntimeError"
+    assert "test_logs.py" in str(event["places"])
+    assert "ana" not in str(event)

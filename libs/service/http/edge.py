@@ -8,7 +8,6 @@ import asyncio
 import os
 import re
 import time
-import traceback
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from typing import Any
@@ -19,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from libs.events.errors import ConcurrencyConflict, StoreBusy, is_transient
 from libs.events.store.drafts import traceparent as event_traceparent
 from libs.service.http.problems import Language, Problem, negotiate_language, response_of
+from libs.service.logs import places
 from libs.service.metrics import ServiceMetrics
 
 log = structlog.get_logger("lazo.http")
@@ -167,10 +167,7 @@ class Edge:
             log.warning("request.unavailable", error=type(error).__name__, request_id=identity)
             return Problem.unavailable("the store or the log cannot be reached; nothing was kept", retry_after=2)
         # The message is left out: a database's or a parser's may quote what a person wrote.
-        places = [
-            f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-12:]
-        ]
-        log.error("request.failed", error=type(error).__name__, places=places, request_id=identity)
+        log.error("request.failed", error=type(error).__name__, places=places(error.__traceback__), request_id=identity)
         return Problem(500, "internal", "an unexpected error; its place is in the log under this request's id")
 
     def _account(self, scope: Scope, status: int, seconds: float, identity: str) -> None:
