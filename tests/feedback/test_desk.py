@@ -27,6 +27,8 @@ from services.feedback import tables, views
 from services.feedback.desk import Task
 from services.feedback.domain.calendars import Calendar
 from services.feedback.domain.decide import Command
+from services.feedback.domain.orders import Close, Resolve
+from services.feedback.domain.refusals import Refused
 from services.feedback.domain.requests import Answer, Report
 from services.feedback.subscriptions import subscriptions
 from services.feedback.tokens import token_hash
@@ -341,6 +343,21 @@ async def test_g9_a_holiday_declared_late_lists_the_cases_whose_deadline_moves(o
     assert (case["case_ref"], case["due_at"], case["would_be_due_at"]) == (
         "R-1", datetime(2026, 3, 25, 4, 59, 59, tzinfo=UTC), datetime(2026, 3, 26, 4, 59, 59, tzinfo=UTC),
     )  # fmt: skip
+
+
+async def test_what_was_rolled_back_is_not_remembered(office: Office) -> None:
+    await office.deliver(await office.contact())
+    await office.deliver(await office.progress(CaseStatus.ASSIGNED, agent="luz"))
+    with pytest.raises(InterruptedError):
+        async with office.store.unit() as unit:
+            case_id = (await office.case())["case_id"]
+            await office.desk.apply(unit, [Task(case_id, Resolve("luz", None, "upheld"))])
+            raise InterruptedError
+    with pytest.raises(Refused, match="The case is assigned"):
+        await tell(office, Close("luz", None))
+    await tell(office, Resolve("eva", None, "upheld"))
+    assert (await office.case())["status"] == "resolved"
+    await office.folded()
 
 
 async def test_the_migrations_make_the_tables_of_the_code(office: Office) -> None:
