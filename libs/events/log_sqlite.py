@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -49,19 +49,20 @@ def _packed(headers: tuple[tuple[str, bytes], ...]) -> bytes:
     return orjson.dumps([(name, value.decode("latin-1")) for name, value in headers])
 
 
-def _headers(packed: bytes) -> tuple[tuple[str, bytes], ...]:
+def _headers(packed: Any) -> tuple[tuple[str, bytes], ...]:
     try:
         return tuple((name, value.encode("latin-1")) for name, value in orjson.loads(packed))
     except (ValueError, TypeError, AttributeError):
         # Somebody was at the file. The record is handed on, so that its reader can park it and `lazo verify` can name it.
-        return (("unreadable", bytes(packed)),)
+        return (("unreadable", _bytes(packed) or b""),)
 
 
 class _Connection:
     """One connection and the one thread that ever touches it."""
 
-    def __init__(self, path: Path, name: str, *, busy_seconds: float) -> None:
+    def __init__(self, path: Path, name: str, *, busy_seconds: float, text: type[str] | type[bytes] = str) -> None:
         self._path = path
+        self._text = text
         self._busy = busy_seconds
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._db: sqlite3.Connection | None = None
@@ -71,6 +72,7 @@ class _Connection:
         try:
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY"):
                 db.execute(f"PRAGMA {pragma}").fetchall()
+            db.text_factory = self._text
         except BaseException:
             db.close()
             raise
@@ -160,7 +162,19 @@ def _read(db: sqlite3.Connection, tp: TopicPartition, start: int, limit: int) ->
         ' WHERE topic = ? AND partition = ? AND "offset" >= ? ORDER BY "offset" LIMIT ?',
         (topic, partition, start, limit),
     )
-    return [Record(topic, partition, row[0], row[1], row[2], _headers(row[3]), row[4]) for row in rows]
+    return [
+        Record(topic, partition, row[0], _bytes(row[1]), _bytes(row[2]) or b"", _headers(row[3]), _whole(row[4]))
+        for row in rows
+    ]
+
+
+def _bytes(value: Any) -> bytes | None:
+    # An editor that was at the file leaves numbers where bytes were. They must reach the reader to be named.
+    return value if value is None or isinstance(value, bytes) else str(value).encode()
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else -1
 
 
 def _end(db: sqlite3.Connection, tp: TopicPartition) -> int:
@@ -177,7 +191,8 @@ class SqliteLog:
     def __init__(self, path: str | Path, *, busy_seconds: float = 10.0) -> None:
         self._path = Path(path)
         self._writer = _Connection(self._path, "log-writer", busy_seconds=busy_seconds)
-        self._reader = _Connection(self._path, "log-reader", busy_seconds=busy_seconds)
+        # Text as bytes: what an editor left in place of bytes may not even be UTF-8.
+        self._reader = _Connection(self._path, "log-reader", busy_seconds=busy_seconds, text=bytes)
         self._news = asyncio.Event()
         self._waiting = 0
         self._watcher: asyncio.Task[None] | None = None
@@ -239,7 +254,7 @@ class SqliteLog:
 
     async def damage(self) -> list[str]:
         """What SQLite's own check finds wrong in the file; empty when all is well. Reads the whole file."""
-        found = await self._reader.run(lambda db: [row[0] for row in db.execute("PRAGMA integrity_check(20)")])
+        found = await self._reader.run(lambda db: [row[0].decode() for row in db.execute("PRAGMA integrity_check(20)")])
         return [] if found == ["ok"] else found
 
     def publisher(self, name: str) -> "SqlitePublisher":

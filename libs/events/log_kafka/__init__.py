@@ -139,12 +139,12 @@ class KafkaLog:
         published waits for them here; waiting in `publish` halves what a relay can send (10,000 records a second instead
         of 20,000 in batches of 500). Not for ever: the transaction of a killed publisher stays open until it expires."""
         written = (await self.latest.ends([tp]))[tp]
-        if written <= start:
+        if written <= self.reader.void_until(tp, start):
             return False
         for _ in range(VISIBLE_TRIES):
             committed = (await self.reader.ends([tp]))[tp]
             if committed >= written:
-                return committed > start
+                return True
             await asyncio.sleep(VISIBLE_PAUSE)
         return True
 
@@ -201,6 +201,8 @@ class KafkaLog:
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level=isolation,
+            # A reader that turns to another partition waits for the answer about the one before.
+            fetch_max_wait_ms=30 if group is None else 500,
             fetch_max_bytes=8 * 1024 * 1024,
             max_partition_fetch_bytes=1024 * 1024,
             session_timeout_ms=session,

@@ -15,6 +15,8 @@ from libs.events.log_kafka.client import close_consumer, text_of
 if TYPE_CHECKING:
     from libs.events.log_kafka import KafkaLog
 
+PATIENCE_MS = 10  # aiokafka does not wake a waiting getmany for a marker
+
 
 class Reader:
     """One consumer without a group, for reading anywhere. Calls take turns."""
@@ -25,6 +27,7 @@ class Reader:
         self._lock = asyncio.Lock()
         self._consumer: AIOKafkaConsumer | None = None
         self._at: tuple[KafkaPartition, int] | None = None
+        self._void: dict[KafkaPartition, tuple[int, int]] = {}
 
     @contextlib.asynccontextmanager
     async def _ready(self) -> AsyncIterator[Any]:
@@ -57,19 +60,33 @@ class Reader:
             found = await consumer.end_offsets([self._log.kafka(tp) for tp in tps])
         return {self._log.plain(tp): offset for tp, offset in found.items()}
 
+    def void_until(self, plain: TopicPartition, start: int) -> int:
+        """Up to which offset it is known that no record follows `start`; `start` itself where nothing is known."""
+        first, last = self._void.get(self._log.kafka(plain), (start, start))
+        return last if first <= start <= last else start
+
     async def read(self, plain: TopicPartition, start: int, limit: int) -> list[Record]:
         tp = self._log.kafka(plain)
         async with self._ready() as consumer:
             end = (await consumer.end_offsets([tp]))[tp]
-            if start >= end:
+            begin = self.void_until(plain, start)
+            if begin >= end:
                 return []
-            if self._at != (tp, start):  # else what was fetched ahead is used
+            if self._at != (tp, begin):  # else what was fetched ahead is used
                 consumer.assign([tp])
-                consumer.seek(tp, start)
+                consumer.seek(tp, begin)
+            consumer.resume(tp)
             while True:
-                found = (await consumer.getmany(tp, timeout_ms=200, max_records=limit)).get(tp, [])
+                found = (await consumer.getmany(tp, timeout_ms=PATIENCE_MS, max_records=limit)).get(tp, [])
                 # Markers and aborted records are passed over without being returned; the position moves on.
                 if found or await consumer.position(tp) >= end:
                     break
-            self._at = (tp, found[-1].offset + 1 if found else start)
+            if await consumer.position(tp) >= end:
+                consumer.pause(tp)  # or it would ask the broker for more until somebody reads again
+            if found:
+                self._at = (tp, found[-1].offset + 1)
+            else:
+                # Whoever asks how far behind he is asks again and again what stands behind a marker.
+                self._at = (tp, await consumer.position(tp))
+                self._void[tp] = (start, self._at[1])
             return [self._log.record(record) for record in found]
