@@ -22,6 +22,7 @@ from libs.events.catalogue.feedback import (
 from libs.events.catalogue.interactions import CaseStatus, Channel, Effects, Kind
 from libs.events.envelope import Event
 from libs.events.errors import is_conflict
+from libs.events.store import Unit
 from libs.service.migration import differences
 from services.feedback import tables, views
 from services.feedback.desk import Task
@@ -348,11 +349,14 @@ async def test_g9_a_holiday_declared_late_lists_the_cases_whose_deadline_moves(o
 async def test_what_was_rolled_back_is_not_remembered(office: Office) -> None:
     await office.deliver(await office.contact())
     await office.deliver(await office.progress(CaseStatus.ASSIGNED, agent="luz"))
+    case_id = (await office.case())["case_id"]
+
+    async def break_off(unit: Unit) -> None:
+        await office.desk.apply(unit, [Task(case_id, Resolve("luz", None, "upheld"))])
+        raise InterruptedError
+
     with pytest.raises(InterruptedError):
-        async with office.store.unit() as unit:
-            case_id = (await office.case())["case_id"]
-            await office.desk.apply(unit, [Task(case_id, Resolve("luz", None, "upheld"))])
-            raise InterruptedError
+        await office.work(break_off)
     with pytest.raises(Refused, match="The case is assigned"):
         await tell(office, Close("luz", None))
     await tell(office, Resolve("eva", None, "upheld"))
