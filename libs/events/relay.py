@@ -73,6 +73,7 @@ class Relay:
         self.published = 0
         self.unpublished: int | None = None  # as far as this process knows
         self.live = False
+        self.standby = False  # another process, or another part of this one, has the service's relay
         self._appends = 0
         self._woken = asyncio.Event()
         self._stopping = False
@@ -100,6 +101,7 @@ class Relay:
         while True:
             try:
                 async with self._alone() as alone:
+                    self.standby = not alone
                     if alone:
                         await self._live()
                         return

@@ -195,7 +195,7 @@ class Runtime:
         mode. It asks nobody and does not wait, so that several services can be asked at one instant (`settle`)."""
         if not self._tasks or self._busy() or self.alarm.due:
             return False
-        if self.relay is not None and self.relay.unpublished != 0 and (self.relay.live or self.embedded):
+        if self.relay is not None and self.relay.unpublished != 0 and not self.relay.standby:
             return False
         return all(consumer.quiet for consumer in self.consumers)
 
@@ -301,9 +301,10 @@ async def settle(runtimes: Sequence[Runtime], timeout: float = 60.0) -> None:
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout
+    alone = len({runtime.service for runtime in runtimes}) == len(runtimes)
     while True:
         if all(runtime.quiet() for runtime in runtimes):
-            if all(runtime.embedded for runtime in runtimes):
+            if alone and all(runtime.embedded for runtime in runtimes):
                 return
             before = [runtime.moves() for runtime in runtimes]
             statuses = [await runtime.status() for runtime in runtimes for _ in range(2)]

@@ -26,6 +26,7 @@ class MachinerySettings:
     batch_deadline: float = 60.0
     attempts: int = 3  # of a deterministic failure before it is parked
     breaker_least: int = 10  # handled events below which no share is taken
+    breaker_culprits: int = 3  # fewer never open it
     breaker_share: float = 0.5  # of parked among them, above which the consumer stops
     backoff_first: float = 0.05
     backoff_most: float = 5.0

@@ -102,18 +102,31 @@ class QuickCursor:
 class QuickConnection(aiosqlite.Connection):
     """aiosqlite's connection and thread, with cursors of one trip."""
 
+    # Trips asked for (written by the loop alone) and done (written by the thread alone).
+    _asked = 0
+    _done = 0
+
     def cursor(self) -> Any:
         return QuickCursor(self)
 
     async def trip(self, run: Any) -> Any:
         """Run a function of the SQLite connection in its thread."""
+        self._asked += 1
+
+        def counted(database: sqlite3.Connection) -> Any:
+            try:
+                return run(database)
+            finally:
+                self._done += 1
+
         execute: Any = self._execute  # untyped in aiosqlite
-        return await execute(run, self._conn)
+        return await execute(counted, self._conn)
 
     async def rollback(self) -> None:
-        # The pool rolls back whatever comes home; mostly there is nothing to roll back. Nobody else uses the connection
-        # meanwhile, so asking from this thread is safe.
-        if self._conn.in_transaction:
+        # The pool rolls back whatever comes home; mostly there is nothing to roll back, which can be seen from here. Not
+        # while a statement is under way whose caller was cancelled: a BEGIN that the thread has not come to yet would leave
+        # a write transaction open in the pool, and every writer after it would wait in vain.
+        if self._asked != self._done or self._conn.in_transaction:
             await super().rollback()
 
 

@@ -79,7 +79,7 @@ class World:
         self.vault = await Vault.open(f"sqlite:///{self.data / 'vault.db'}", b"k" * 32, self.clock)
         await self.log.start()
         await self.log.ensure_topics(dict.fromkeys(ALL, 2))
-        self.people = await self.vault.resolve([{"email": f"person{number}@example.org"} for number in range(7)])
+        self.people = await self.vault.resolve([{"email": f"person{number}@example.org"} for number in range(15)])
         for service in ("intake", "feedback"):
             engine = self.engine(service)
             async with engine.begin() as connection:

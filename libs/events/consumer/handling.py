@@ -156,7 +156,10 @@ class Handling:
         for unit in units:
             self.store.finished(unit)
         failed = {event.id for _, event, failure in parked if event is not None and failure.state == "parked"}
-        self._outcomes.extend(event.id in failed for _, event, wanted in batch.events if wanted)
+        waiting = {event.id for _, event, failure in parked if event is not None and failure.state == "waiting"}
+        self._outcomes.extend(
+            event.id in failed for _, event, wanted in batch.events if wanted and event.id not in waiting - failed
+        )
         # Somebody may have replayed the first of a key while this transaction parked a follower behind it.
         behind = {
             (failure.handler, event.partitionkey)
@@ -187,7 +190,7 @@ class Handling:
         units: list[Unit] = []
         failed: list[_Failed] = []
         parked: list[tuple[Record, Event | None, Failure]] = []
-        handled = 0
+        handled = tried = 0
         async with self.store.handling() as connection:
             new, blocked = await self._open(connection, batch)
             for record, event, wanted in batch.events:
@@ -195,6 +198,7 @@ class Handling:
                     continue
                 new.discard(event.id)
                 handled += bool(wanted)
+                tried += any((subscription.name, event.partitionkey) not in blocked for subscription in wanted)
                 for subscription in wanted:
                     if (subscription.name, event.partitionkey) in blocked:
                         parked.append((record, event, _behind(subscription)))
@@ -211,7 +215,7 @@ class Handling:
                 parked.append((item.record, item.event, Failure(item.handler, item.error, made)))
             if again:
                 raise _Rerun
-            self._check_breaker({item.event.id for item in failed}, handled, failed)
+            self._check_breaker(failed, handled, tried)
             await self._close(connection, batch, _in_order(parked))
         await self._committed(batch, units, parked)
 
@@ -324,16 +328,17 @@ class Handling:
         if batch.size >= self.settings.breaker_least and len(batch.broken) > batch.size * self.settings.breaker_share:
             raise BreakerOpen(f"{len(batch.broken)} of {batch.size} records are no events: {batch.broken[0][1]}")
 
-    def _check_breaker(self, failed: set[str], handled: int, failures: Sequence[_Failed]) -> None:
-        """Small batches are judged together with the last ones."""
-        earlier = (
-            list(self._outcomes)[-max(0, self.settings.breaker_least - handled) :]
-            if handled < self.settings.breaker_least
-            else []
-        )
-        total, parked = handled + len(earlier), len(failed) + sum(earlier)
-        if total >= self.settings.breaker_least and parked > total * self.settings.breaker_share:
-            raise BreakerOpen(f"{parked} of {total} events would be parked, the last for: {failures[-1].error}")
+    def _check_breaker(self, failed: Sequence[_Failed], handled: int, tried: int) -> None:
+        """Of the events that were tried, most failed. What only waits behind another says nothing about the deployment, and
+        one angry customer's events are no deployment either. Small batches are judged together with the last ones."""
+        culprits = len({item.event.id for item in failed})
+        if handled < self.settings.breaker_least:
+            earlier = list(self._outcomes)[tried - self.settings.breaker_least :]
+            handled, tried, culprits = handled + len(earlier), tried + len(earlier), culprits + sum(earlier)
+        if handled < self.settings.breaker_least or culprits < self.settings.breaker_culprits:
+            return
+        if culprits > tried * self.settings.breaker_share:
+            raise BreakerOpen(f"{culprits} of {tried} events would be parked, the last for: {failed[-1].error}")
 
 
 def _behind(subscription: Subscription) -> Failure:
