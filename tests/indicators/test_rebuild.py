@@ -106,8 +106,9 @@ async def test_what_was_known_on_a_day_has_the_same_digest_in_both_slots_G2(site
 def test_the_command_rebuilds_what_rests_and_refuses_what_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from services.__main__ import app
+    from services.__main__ import _plug_in, app
 
+    _plug_in()
     monkeypatch.setenv("LAZO_MASTER_KEY", MASTER_KEY)
     monkeypatch.setenv("LAZO_LANGUAGE", "en")
 

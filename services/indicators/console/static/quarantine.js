@@ -13,7 +13,7 @@ function tell(words) {
 for (const row of root.querySelectorAll("[data-service]")) {
   const service = /** @type {HTMLElement} */ (row).dataset.service;
   fetch(`/${service}/v1/status`)
-    .then((answer) => (answer.ok && answer.headers.get("content-type")?.includes("json") ? answer.json() : null))
+    .then(async (answer) => (answer.ok ? answer.json() : answer.text().then(() => null)))
     .catch(() => null)
     .then((state) => {
       for (const cell of row.querySelectorAll("[data-of]")) {
@@ -58,9 +58,9 @@ function delivery(item) {
 
 const list = /** @type {HTMLElement} */ (document.getElementById("deliveries"));
 fetch("/intake/v1/quarantine?limit=100")
-  .then((answer) => {
-    if (!answer.ok || !answer.headers.get("content-type")?.includes("json")) throw new Error(String(answer.status));
-    return answer.json();
+  .then(async (answer) => {
+    if (answer.ok) return answer.json();
+    throw new Error(`${answer.status} ${await answer.text()}`);
   })
   .then((page) => list.replaceChildren(...(page.items.length ? page.items.map(delivery) : [make("p", "soft", text.intakeEmpty)])))
   .catch(() => list.replaceChildren(make("p", "soft", text.intakeAway)));
