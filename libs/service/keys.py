@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import orjson
 from sqlalchemy import ColumnElement, delete, insert, or_, select, update
@@ -45,9 +46,14 @@ class Principal:
 
     def may(self, scope: str) -> bool:
         """Whether a scope is held, directly or through a wider one: admin covers write covers read."""
-        service, _, action = scope.partition(":")
-        wider = ACTIONS[ACTIONS.index(action) :] if action in ACTIONS else (action,)
-        return any(f"{where}:{level}" in self.scopes for where in (service, "*") for level in wider)
+        return _covers(self.scopes, scope)
+
+
+@lru_cache(maxsize=4096)
+def _covers(held: frozenset[str], scope: str) -> bool:
+    service, _, action = scope.partition(":")
+    wider = ACTIONS[ACTIONS.index(action) :] if action in ACTIONS else (action,)
+    return any(f"{where}:{level}" in held for where in (service, "*") for level in wider)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -49,7 +49,7 @@ class ServiceMetrics:
         self.pending = gauge("lazo_outbox_pending", "Own events not yet published")
         self.parked = gauge("lazo_quarantine_parked", "Events in quarantine")
         self.oldest = gauge("lazo_oldest_seconds", "Age of the oldest event behind, pending or parked")
-        self.in_flight = gauge("lazo_http_in_flight", "Requests being served")
+        self._in_flight = gauge("lazo_http_in_flight", "Requests being served")
         self.ready = gauge("lazo_ready", "1 when the service is ready")
         self.loop_lag = Histogram(
             "lazo_loop_lag_seconds",
@@ -80,6 +80,10 @@ class ServiceMetrics:
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, ("service",), registry=self.registry).labels(self.service)
+
+    def watch(self, in_flight: Callable[[], float]) -> None:
+        """Ask for the number of requests in flight when it is read, rather than be told twice a request."""
+        self._in_flight.set_function(in_flight)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; the label child is remembered, which saves 3 of 4 µs."""

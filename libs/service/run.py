@@ -29,6 +29,7 @@ from libs.service.environment import Environment
 from libs.service.lock import DirectoryInUse
 from libs.service.service import Builder, Service
 from libs.service.settings import BadSettings, Settings, load, redacted, unknown
+from libs.service.tracing import tracing
 
 log = structlog.get_logger("lazo.run")
 
@@ -254,6 +255,7 @@ def run(
         listener = listen(settings.host, settings.port)
     except PortInUse as error:
         return refuse(str(error))
+    tracing.start()
     log.info("starting", services=list(builders), settings=redacted(settings))
     with listener:
         try:
@@ -265,6 +267,8 @@ def run(
             return refuse(str(error))
         except OSError as error:
             return refuse(f"{settings.data}: {error.strerror or error}")
+        finally:
+            tracing.stop()
 
 
 def refuse(text: str, code: int = 1) -> int:

@@ -2,7 +2,6 @@
 
 from libs.service.http.app import make_app as make_app
 from libs.service.http.app import negotiate as negotiate
-from libs.service.http.app import read_body as read_body
 from libs.service.http.auth import authenticate as authenticate
 from libs.service.http.auth import require as require
 from libs.service.http.edge import request_id as request_id
@@ -24,5 +23,6 @@ from libs.service.http.session import csrf_token as csrf_token
 from libs.service.http.session import end_session as end_session
 from libs.service.http.session import sign_in as sign_in
 from libs.service.http.session import start_session as start_session
+from libs.service.http.strict_json import read_body as read_body
 from libs.service.http.strict_json import read_json as read_json
 from libs.service.keys import Principal as Principal

@@ -1,7 +1,6 @@
 """The application every service starts from: one edge, one way to fail, and the paths every service has."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from libs.service.http.auth import require
-from libs.service.http.edge import Edge, request_id
+from libs.service.http.edge import Edge, Endpoint, request_id
 from libs.service.http.problems import (
     FieldError,
     Language,
@@ -21,8 +20,7 @@ from libs.service.http.problems import (
     response_of,
 )
 from libs.service.http.reference import STYLE, reference_page
-from libs.service.http.session import SAFE_METHODS
-from libs.service.http.strict_json import read_json
+from libs.service.http.strict_json import read_body
 from libs.service.metrics import CONTENT_TYPE, ServiceMetrics
 
 if TYPE_CHECKING:
@@ -48,14 +46,16 @@ def make_app(service: str, *, environment: "Environment", title: str, descriptio
         openapi_url=None,
         redirect_slashes=False,  # a redirected POST arrives without its body at some clients
         separate_input_output_schemas=False,
-        dependencies=[Depends(_strict_body)],
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours instead: libs/service/tracing.py
     )
     metrics = ServiceMetrics(service)
     app.state.environment, app.state.metrics, app.state.service = environment, metrics, None
     app.state.name = service
     app.state.stopping = asyncio.Event()  # set when the service begins to stop: streams and long polls end themselves
+    fixed: dict[str, Endpoint] = {}
     app.add_middleware(
         Edge,
+        fixed=fixed,
         metrics=metrics,
         max_body=settings.max_body,
         max_in_flight=settings.max_in_flight,
@@ -66,7 +66,7 @@ def make_app(service: str, *, environment: "Environment", title: str, descriptio
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
-    _common_routes(app, service)
+    _common_routes(app, service, fixed)
     return app
 
 
@@ -77,21 +77,6 @@ def negotiate(request: Request) -> Language:
         if asked in {"es", "en"}:
             return "es" if asked == "es" else "en"
     return negotiate_language(request.headers.get("accept-language"), default)
-
-
-async def read_body(request: Request, *, prefix: tuple[str | int, ...] = ()) -> Any:
-    """The request's body as strict JSON. Problems 400, 413, 422."""
-    return read_json(await request.body(), max_depth=request.app.state.environment.settings.max_depth, prefix=prefix)
-
-
-async def _strict_body(request: Request) -> None:
-    """For routes whose body FastAPI parses itself: it takes the last of two members with one name, and NaN. Routes that
-    read their body with `read_body` declare none, and are left alone."""
-    if request.method in SAFE_METHODS or getattr(request.scope.get("route"), "body_field", None) is None:
-        return
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
-        await read_body(request)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
@@ -131,7 +116,7 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     return await _on_problem(request, Problem.fields(errors))
 
 
-def _common_routes(app: FastAPI, service: str) -> None:
+def _common_routes(app: FastAPI, service: str, fixed: dict[str, Endpoint]) -> None:
     environment: Environment = app.state.environment
     metrics: ServiceMetrics = app.state.metrics
 
@@ -177,19 +162,14 @@ def _common_routes(app: FastAPI, service: str) -> None:
             "idle": found.idle,
         }
 
-    routes: list[tuple[str, Callable[[Request], Awaitable[Response]]]] = [
-        (f"/{service}/health/live", live),
-        (f"/{service}/health/ready", ready),
-        (f"/{service}/metrics", exposition),
-    ]
+    # Looked up by path, not matched one after the other before every route of the service.
+    fixed[f"/{service}/health/live"] = live
+    fixed[f"/{service}/health/ready"] = ready
+    fixed[f"/{service}/metrics"] = exposition
     if environment.settings.docs:
-        routes += [
-            (f"/{service}/openapi.json", document),
-            (f"/{service}/docs", reference),
-            (f"/{service}/docs.css", style),
-        ]
-    for path, handler in routes:
-        app.add_route(path, handler, methods=["GET"], include_in_schema=False)
+        fixed[f"/{service}/openapi.json"] = document
+        fixed[f"/{service}/docs"] = reference
+        fixed[f"/{service}/docs.css"] = style
     app.add_api_route(
         f"/{service}/v1/status",
         status,

@@ -8,18 +8,21 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.events.errors import ConcurrencyConflict, StoreBusy, is_transient
 from libs.events.store.drafts import traceparent as event_traceparent
 from libs.service.http.problems import Language, Problem, negotiate_language, response_of
-from libs.service.logs import places
+from libs.service.logs import access, places
 from libs.service.metrics import ServiceMetrics
+from libs.service.tracing import tracing
 
 log = structlog.get_logger("lazo.http")
 
@@ -38,6 +41,8 @@ SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 ]
+_READ = frozenset({"GET", "HEAD"})
+Endpoint = Callable[[Request], Awaitable[Response]]
 _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
@@ -55,6 +60,7 @@ class Edge:
         self,
         app: ASGIApp,
         *,
+        fixed: Mapping[str, Endpoint],
         metrics: ServiceMetrics,
         max_body: int,
         max_in_flight: int,
@@ -62,11 +68,12 @@ class Edge:
         language: Language,
         access_log: bool,
     ) -> None:
-        self.app, self.metrics = app, metrics
+        self.app, self.fixed, self.metrics = app, fixed, metrics
         self.max_body, self.max_in_flight, self.body_seconds = max_body, max_in_flight, body_seconds
         self.language: Language = language
         self.access_log = access_log
         self.in_flight = 0
+        metrics.watch(lambda: self.in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,13 +81,15 @@ class Edge:
             return
         started = time.perf_counter()
         headers = _wanted(scope["headers"])
+        raw = os.urandom(36).hex()
         identity = headers.get(b"x-request-id", "")
         if not _REQUEST_ID.match(identity):
-            identity = os.urandom(12).hex()
+            identity = raw[:24]
         trace = headers.get(b"traceparent", "")
-        if not _TRACEPARENT.match(trace):
-            raw = os.urandom(24).hex()
-            trace = f"00-{raw[:32]}-{raw[32:]}-00"
+        called = _TRACEPARENT.match(trace) is not None
+        if not called:
+            trace = f"00-{raw[24:56]}-{raw[56:]}-00"
+        span, trace = tracing.begin(self.metrics.service, scope["method"], trace, called=called)
         id_token, trace_token = request_id.set(identity), event_traceparent.set(trace)
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"], state["traceparent"] = identity, trace
@@ -95,7 +104,7 @@ class Edge:
             await send(message)
 
         self.in_flight += 1
-        self.metrics.in_flight.set(self.in_flight)
+        body = _Body(receive, self.max_body, self.body_seconds)
         problem: Problem | None = None
         path = scope["path"]
         try:
@@ -103,60 +112,38 @@ class Edge:
                 raise Problem(
                     503, "overloaded", f"{self.max_in_flight} requests are being served", headers={"Retry-After": "1"}
                 )
-            await self.app(scope, self._limited(receive, headers), answer)
+            limited = body.begin(headers)
+            endpoint = self.fixed.get(path) if scope["method"] in _READ else None
+            if endpoint is not None:
+                scope["route"] = _Fixed(path)
+                await (await endpoint(Request(scope, receive)))(scope, receive, answer)
+            else:
+                await self.app(scope, limited, answer)
         except Problem as raised:
             problem = raised
         except asyncio.CancelledError:
-            status = 499  # the caller went away, or the server is stopping
-            raise
+            if not body.late:
+                status = 499  # the caller went away, or the server is stopping
+                raise
+            _uncancel()
+            problem = Problem(408, "timeout", f"the body did not arrive within {self.body_seconds:g} s")
         except Exception as error:  # noqa: BLE001  # the last line: becomes a 500 or 503 and a line in the log
             problem = self._unhandled(error, identity)
         finally:
             self.in_flight -= 1
-            self.metrics.in_flight.set(self.in_flight)
+            body.end()
             if problem is not None:
                 broken, status = sent, problem.status
                 if not broken:
                     language = negotiate_language(headers.get(b"accept-language"), self.language)
                     await response_of(problem, language, identity)(scope, receive, answer)
-            self._account(scope, status, time.perf_counter() - started, identity)
+            route = self._account(scope, status, time.perf_counter() - started, identity)
+            tracing.end(span, scope["method"], route, status)
             request_id.reset(id_token)
             event_traceparent.reset(trace_token)
         if broken:
             # Half an answer is out: break the connection, so that nobody takes it for a whole one.
             raise RuntimeError("the answer broke off")
-
-    def _limited(self, receive: Receive, headers: MutableMapping[bytes, str]) -> Receive:
-        """`receive` that counts. A body announced too large is refused before a byte of it is read."""
-        announced = headers.get(b"content-length")
-        if announced is not None:
-            if not announced.isascii() or not announced.isdigit():
-                raise Problem(400, "bad-request", "Content-Length is not a number")
-            if int(announced) > self.max_body:
-                raise BodyTooLarge(self.max_body)
-        elif b"transfer-encoding" not in headers:
-            return receive
-        seen = 0
-        complete = False
-        due = asyncio.get_running_loop().time() + self.body_seconds
-
-        async def limited() -> Message:
-            nonlocal seen, complete
-            if complete:
-                return await receive()  # waits for the disconnect
-            try:
-                async with asyncio.timeout_at(due):
-                    message = await receive()
-            except TimeoutError:
-                raise Problem(408, "timeout", f"the body did not arrive within {self.body_seconds:g} s") from None
-            if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > self.max_body:
-                    raise BodyTooLarge(self.max_body)
-                complete = not message.get("more_body", False)
-            return message
-
-        return limited
 
     def _unhandled(self, error: Exception, identity: str) -> Problem:
         if isinstance(error, ConcurrencyConflict):
@@ -170,14 +157,13 @@ class Edge:
         log.error("request.failed", error=type(error).__name__, places=places(error.__traceback__), request_id=identity)
         return Problem(500, "internal", "an unexpected error; its place is in the log under this request's id")
 
-    def _account(self, scope: Scope, status: int, seconds: float, identity: str) -> None:
+    def _account(self, scope: Scope, status: int, seconds: float, identity: str) -> str:
         route = scope.get("route")
         template = getattr(route, "path_format", None) or getattr(route, "path", None) or "unmatched"
         self.metrics.request(scope["method"], template, status, seconds)
         if self.access_log and not (status < 400 and template.endswith(tuple(_QUIET))):
             # The template, not the path: a path may hold a customer's token.
-            log.info(
-                "request",
+            access(
                 method=scope["method"],
                 route=template,
                 status=status,
@@ -185,6 +171,62 @@ class Edge:
                 principal=scope["state"].get("principal"),
                 request_id=identity,
             )
+        return template
+
+
+class _Body:
+    """Counts what arrives and gives it a deadline. A body announced too large is refused before a byte of it is read."""
+
+    __slots__ = ("_due", "_limit", "_receive", "_seconds", "_seen", "late")
+
+    def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
+        self._receive, self._limit, self._seconds = receive, limit, seconds
+        self._seen, self.late = 0, False
+        self._due: asyncio.TimerHandle | None = None
+
+    def begin(self, headers: Mapping[bytes, str]) -> Receive:
+        announced = headers.get(b"content-length")
+        if announced is not None:
+            if not announced.isascii() or not announced.isdigit():
+                raise Problem(400, "bad-request", "Content-Length is not a number")
+            if int(announced) > self._limit:
+                raise BodyTooLarge(self._limit)
+        elif b"transfer-encoding" not in headers:
+            return self._receive
+        task = asyncio.current_task()
+        assert task is not None
+        # One timer for the whole body; `asyncio.timeout` around every read costs three times as much.
+        self._due = asyncio.get_running_loop().call_later(self._seconds, self._give_up, task)
+        return self._next
+
+    def _give_up(self, task: "asyncio.Task[Any]") -> None:
+        self.late = True
+        task.cancel()
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._seen += len(message.get("body", b""))
+            if self._seen > self._limit:
+                raise BodyTooLarge(self._limit)
+            if not message.get("more_body", False):
+                self.end()
+        return message
+
+    def end(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+
+def _uncancel() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+
+
+class _Fixed(NamedTuple):
+    path: str
 
 
 _NAMES = frozenset({b"x-request-id", b"traceparent", b"content-length", b"transfer-encoding", b"accept-language"})
