@@ -16,7 +16,7 @@ from libs.events.log import Outgoing, Record, TopicPartition
 from libs.events.log_kafka import KafkaLog
 from libs.events.store import Store
 from libs.events.verification import Report, verify
-from services.verify import MESSAGES, as_dict, lines, summary
+from services.verifying import MESSAGES, as_dict, lines, summary
 from tests.events.world import World
 
 COUNT = 40
