@@ -3,20 +3,24 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from libs.service.lock import DirectoryInUse, DirectoryLock
+from services.__main__ import app
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "bGF6bydzIHRlc3RzIHVzZSB0aGlzIGtleSBhbmQgbm8gb3RoZXIgb25l"
@@ -36,11 +40,11 @@ def _free_port() -> int:
 class Child:
     """The toy, started; `address` once it answers ready."""
 
-    def __init__(self, data: Path, **more: str) -> None:
+    def __init__(self, data: Path, command: Sequence[str] = (), **more: str) -> None:
         self.port = int(more.pop("LAZO_PORT", _free_port()))
         self.address = f"http://127.0.0.1:{self.port}"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.service.toy"],
+            command or [sys.executable, "-m", "tests.service.toy"],
             cwd=ROOT,
             env=_environment(data, LAZO_PORT=str(self.port), **more),
             stdout=subprocess.PIPE,
@@ -66,8 +70,8 @@ class Child:
 
 
 @contextmanager
-def child(data: Path, **more: str) -> Iterator[Child]:
-    found = Child(data, **more)
+def child(data: Path, command: Sequence[str] = (), **more: str) -> Iterator[Child]:
+    found = Child(data, command, **more)
     try:
         yield found
     finally:
@@ -76,16 +80,24 @@ def child(data: Path, **more: str) -> Iterator[Child]:
         found.process.communicate()
 
 
-def _lazo(data: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "services", *arguments],
-        cwd=ROOT,
-        env=_environment(data, **more),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@dataclass
+class Said:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def _lazo(data: Path, *arguments: str, **more: str) -> Said:
+    """The command, in this process: a child would spend two seconds importing. One test runs it as a child."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("LAZO_")]:
+            patch.delenv(name)
+        for name, value in _environment(data, **more).items():
+            patch.setenv(name, value)
+        found = CliRunner().invoke(app, arguments)
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    return Said(found.exit_code, found.stdout, found.stderr)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -204,6 +216,13 @@ def test_a_lock_is_free_again_when_it_is_released(tmp_path: Path) -> None:
 # -- the command ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_key_is_printed_alone_on_standard_output(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "services", "keys", "create", "--name", "n", "--scope", "*:admin"]
+    made = subprocess.run(command, cwd=ROOT, env=_environment(tmp_path), capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"lz_[a-z0-9]{8}_[a-z0-9]{32}\n", made.stdout)
+    assert made.stderr == ""
+
+
 def test_keys_are_made_listed_and_revoked_while_nothing_runs(tmp_path: Path) -> None:
     made = _lazo(
         tmp_path,
@@ -276,3 +295,34 @@ def test_the_help_names_every_command() -> None:
     )
     for command in ("up", "serve", "keys", "topics", "migrate", "status"):
         assert f"  {command} " in found.stdout
+
+
+@pytest.mark.slow
+def test_all_four_services_start_in_one_process_answer_and_end(tmp_path: Path) -> None:
+    port = _free_port()
+    command = [sys.executable, "-m", "services", "up", "--data", str(tmp_path / "data"), "--port", str(port)]
+    with child(tmp_path / "data", command=command, LAZO_PORT=str(port)) as lazo:
+        lazo.ready(60)
+        body = httpx.get(f"{lazo.address}/health/ready", timeout=20).json()
+        assert body == {"status": "ready", "services": ["classification", "feedback", "indicators", "intake"]}
+        key = _lazo(tmp_path / "data", "keys", "create", "--name", "n", "--scope", "*:admin").stdout.strip()
+        for name in body["services"]:
+            headers = {"Authorization": f"Bearer {key}"}
+            status = httpx.get(f"{lazo.address}/{name}/v1/status", headers=headers, timeout=20).json()
+            assert set(status) == {"behind", "pending", "parked", "oldest_seconds", "idle"}
+            assert httpx.get(f"{lazo.address}/{name}/v1/status", timeout=20).status_code == 401
+            assert httpx.get(f"{lazo.address}/{name}/docs", timeout=20).status_code == 200
+        told = _lazo(tmp_path / "data", "status", "--json", "--url", lazo.address)
+        assert set(json.loads(told.stdout)) == set(body["services"])
+        refused = _lazo(tmp_path / "data", "migrate")
+        assert refused.returncode == 1
+        assert "is in use by process" in refused.stderr
+        assert lazo.stop(seconds=40)[0] == 0
+    done = _lazo(tmp_path / "data", "migrate")
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
+        "intake",
+        "classification",
+        "feedback",
+        "indicators",
+    ]
