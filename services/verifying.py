@@ -103,8 +103,8 @@ def lines(report: Report, language: str) -> list[str]:
 async def verify_all(settings: Settings, walked: Callable[[int], None] | None = None) -> Report:
     """Walk everything there is under these settings, beside a running Lazo or without one.
 
-    A service adds its own checks by `services/<name>/verify.py` with `async def verify(environment) -> list[str]`, one text
-    for each thing that does not hold. Raises LogUnavailable, and what the databases raise when they are away.
+    A service adds its own checks by `services/<name>/verify.py` with `async def verify(environment) -> list[str]`, one
+    `place: what` for each thing that does not hold. Raises LogUnavailable, and what the databases raise when they are away.
     """
     async with AsyncExitStack() as stack:
         clock = SystemClock()
@@ -117,11 +117,11 @@ async def verify_all(settings: Settings, walked: Callable[[int], None] | None = 
         await log.start()
         engines = {name: environment.engine(name) for name in SERVICES if _exists(settings.database_target(name))}
         report = await verify(log, engines, walked)
-        for name in engines:
-            for text in await _own_checks(name, environment):
-                report.add(
-                    f"{name}/{text.partition(':')[0]}", "read-model", text=text.partition(":")[2].strip() or text
-                )
+        for name in report.services:
+            for found in await _own_checks(name, environment):
+                table, colon, what = found.partition(": ")
+                where = f"{name}/{table}" if colon else name
+                report.breaks.append(Break(where, "read-model", {"text": what if colon else found}))
         return report
 
 

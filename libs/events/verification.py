@@ -45,9 +45,13 @@ class Report:
     records: int = 0
     partitions: int = 0
     events: int = 0
-    stores: int = 0
+    services: list[str] = field(default_factory=list)  # whose stores were found
     breaks: list[Break] = field(default_factory=list)
     _places: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def stores(self) -> int:
+        return len(self.services)
 
     def add(self, where: str, kind: str, **detail: Any) -> None:
         """Note a break; the same sort at the same place once."""
@@ -80,7 +84,7 @@ async def verify(log: Log, engines: Mapping[str, AsyncEngine], walked: Callable[
             async with reading(engine) as connection:
                 if not await connection.run_sync(lambda sync: inspect(sync).has_table(TABLES.events.name)):
                     continue
-                report.stores += 1
+                report.services.append(service)
                 for damage in await _damage(connection):
                     report.add(service, "damaged", error=damage)
                 stores[service] = await _store(service, connection, report, tell)

@@ -6,11 +6,15 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from libs.service.environment import Environment
+from libs.service.settings import Settings, load
 from libs.service.testing import MASTER_KEY, running
 from services.intake.app import build
+from services.verifying import lines, verify_all
 
 
 def lazo(data: Path, *arguments: str, language: str = "en") -> subprocess.CompletedProcess[str]:
@@ -90,6 +94,23 @@ async def test_verify_passes_then_names_an_altered_byte_and_a_deleted_row(data: 
 async def test_verify_runs_beside_a_running_service(tmp_path: Path) -> None:
     async with running(build, data=tmp_path):
         assert lazo(tmp_path).returncode == 0
+
+
+async def test_what_a_service_finds_in_its_read_models_is_reported_each_and_by_place(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G8: the hook by which a service adds its own check."""
+
+    async def verify(environment: Environment) -> list[str]:
+        assert await environment.log.ends("lazo.interactions")
+        return ["facts_a: row 1 differs", "facts_a: row 2 differs", "nothing fits"]
+
+    module = ModuleType("services.intake.verify")
+    module.verify = verify  # type: ignore[attr-defined]  # a module made for this test
+    monkeypatch.setitem(sys.modules, "services.intake.verify", module)
+    report = await verify_all(load(Settings, data=data, master_key=MASTER_KEY))
+    assert lines(report, "en") == ["intake/facts_a: row 1 differs; row 2 differs", "intake: nothing fits"]
+    assert len(report.breaks) == 3
 
 
 def test_a_directory_with_nothing_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
