@@ -287,12 +287,12 @@ class Publisher:
 
         async def causes(first: date, last: date) -> dict[str, int]:
             query = (
-                select(table.c.cause, func.count(table.c.customer_id.distinct()))
+                select(table.c.cause, func.count(table.c.customer_id.distinct()).label("customers"))
                 .where(table.c.counted, table.c.motive == judged.motive, place == judged.place)
                 .where(table.c.day >= first, table.c.day <= last)
                 .group_by(table.c.cause)
             )
-            return dict((await connection.execute(query)).tuples().all())
+            return {row.cause: row.customers for row in await connection.execute(query)}
 
         days = (judged.last - judged.first).days + 1
         if judged.series == PEERS:  # it was never better: there is no past to compare with
