@@ -107,6 +107,7 @@ class Relay:
                         return
                 if self._stopping:
                     return
+                self._woken.clear()  # commits are the live relay's business
                 await self._wait(self.settings.standby_poll)
             except Exception as error:
                 if self._stopping:

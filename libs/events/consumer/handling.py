@@ -1,8 +1,8 @@
 """Handling one batch: one transaction, and what follows when a handler fails."""
 
 import logging
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select
@@ -71,7 +71,7 @@ class Handling:
         self._counted: set[TopicPartition] = set()  # whose first batch this process has counted
         self._clean: set[TopicPartition] = set()  # that have no attempts stored
         self._careful: dict[TopicPartition, int] = {}  # to be gone through record by record, up to this offset
-        self._outcomes: deque[bool] = deque(maxlen=2 * settings.breaker_least)  # of handled events: parked?
+        self._outcomes: dict[str, deque[bool]] = {}  # of the last events that a handler tried: did it fail?
 
     async def handle(self, batch: Batch) -> None:
         """Bring the batch to its end: handled, or its culprits parked. Raises Transient and the like (nothing happened, come
@@ -121,7 +121,8 @@ class Handling:
                     await self._call(subscription, unit, events)
             await unit.flush()
             await self._close(connection, batch, parked)
-        await self._committed(batch, [unit], parked)
+        tried = {handler: len(events) for handler, events in by_handler.items()}
+        await self._committed(batch, [unit], parked, tried, Counter())
 
     async def _call(self, subscription: Subscription, unit: Unit, events: Sequence[Event]) -> None:
         unit.handler = subscription.name
@@ -149,17 +150,19 @@ class Handling:
         faults.point("consumer.handled")
 
     async def _committed(
-        self, batch: Batch, units: Sequence[Unit], parked: Sequence[tuple[Record, Event | None, Failure]]
+        self,
+        batch: Batch,
+        units: Sequence[Unit],
+        parked: Sequence[tuple[Record, Event | None, Failure]],
+        tried: Mapping[str, int],
+        failed: Counter[str],
     ) -> None:
         faults.point("consumer.committed")
         self._clean.update(batch.moves)
         for unit in units:
             self.store.finished(unit)
-        failed = {event.id for _, event, failure in parked if event is not None and failure.state == "parked"}
-        waiting = {event.id for _, event, failure in parked if event is not None and failure.state == "waiting"}
-        self._outcomes.extend(
-            event.id in failed for _, event, wanted in batch.events if wanted and event.id not in waiting - failed
-        )
+        for handler, count in tried.items():
+            self._remember(handler, count, failed[handler])
         # Somebody may have replayed the first of a key while this transaction parked a follower behind it.
         behind = {
             (failure.handler, event.partitionkey)
@@ -190,7 +193,8 @@ class Handling:
         units: list[Unit] = []
         failed: list[_Failed] = []
         parked: list[tuple[Record, Event | None, Failure]] = []
-        handled = tried = 0
+        tried: Counter[str] = Counter()
+        handled = 0
         async with self.store.handling() as connection:
             new, blocked = await self._open(connection, batch)
             for record, event, wanted in batch.events:
@@ -198,11 +202,11 @@ class Handling:
                     continue
                 new.discard(event.id)
                 handled += bool(wanted)
-                tried += any((subscription.name, event.partitionkey) not in blocked for subscription in wanted)
                 for subscription in wanted:
                     if (subscription.name, event.partitionkey) in blocked:
                         parked.append((record, event, _behind(subscription)))
                         continue
+                    tried[subscription.name] += 1
                     error = await self._in_savepoint(connection, subscription, event, units)
                     if error is not None:
                         failed.append(_Failed(record, event, subscription.name, error))
@@ -217,7 +221,7 @@ class Handling:
                 raise _Rerun
             self._check_breaker(failed, handled, tried)
             await self._close(connection, batch, _in_order(parked))
-        await self._committed(batch, units, parked)
+        await self._committed(batch, units, parked, tried, Counter(item.handler for item in failed))
 
     async def _in_savepoint(
         self, connection: AsyncConnection, subscription: Subscription, event: Event, units: list[Unit]
@@ -308,7 +312,7 @@ class Handling:
         async with self.store.handling() as connection:
             await self._open(connection, one)
             await self._close(connection, one, parked)
-        await self._committed(one, [], parked)
+        await self._committed(one, [], parked, {}, Counter())
 
     async def _forget_attempts(self, connection: AsyncConnection, batch: Batch) -> None:
         table = self.store.tables.attempts
@@ -328,17 +332,27 @@ class Handling:
         if batch.size >= self.settings.breaker_least and len(batch.broken) > batch.size * self.settings.breaker_share:
             raise BreakerOpen(f"{len(batch.broken)} of {batch.size} records are no events: {batch.broken[0][1]}")
 
-    def _check_breaker(self, failed: Sequence[_Failed], handled: int, tried: int) -> None:
-        """Of the events that were tried, most failed. What only waits behind another says nothing about the deployment, and
-        one angry customer's events are no deployment either. Small batches are judged together with the last ones."""
-        culprits = len({item.event.id for item in failed})
-        if handled < self.settings.breaker_least:
-            earlier = list(self._outcomes)[tried - self.settings.breaker_least :]
-            handled, tried, culprits = handled + len(earlier), tried + len(earlier), culprits + sum(earlier)
-        if handled < self.settings.breaker_least or culprits < self.settings.breaker_culprits:
-            return
-        if culprits > tried * self.settings.breaker_share:
-            raise BreakerOpen(f"{culprits} of {tried} events would be parked, the last for: {failed[-1].error}")
+    def _check_breaker(self, failed: Sequence[_Failed], handled: int, tried: Mapping[str, int]) -> None:
+        """Of the events that a handler tried, most failed. What only waits behind another says nothing about the deployment,
+        and one angry customer's events are no deployment either. Small batches are judged together with the last ones."""
+        for handler, culprits in Counter(item.handler for item in failed).items():
+            seen, attempted = handled, tried[handler]
+            if seen < self.settings.breaker_least:
+                missing = self.settings.breaker_least - attempted
+                earlier = list(self._outcomes.get(handler, ()))[-missing:] if missing > 0 else []
+                seen, attempted, culprits = seen + len(earlier), attempted + len(earlier), culprits + sum(earlier)
+            if seen < self.settings.breaker_least or culprits < self.settings.breaker_culprits:
+                continue
+            if culprits > attempted * self.settings.breaker_share:
+                last = next(item.error for item in reversed(failed) if item.handler == handler)
+                raise BreakerOpen(
+                    f"{culprits} of {attempted} events of {handler} would be parked, the last for: {last}"
+                )
+
+    def _remember(self, handler: str, tried: int, failed: int) -> None:
+        outcomes = self._outcomes.setdefault(handler, deque(maxlen=2 * self.settings.breaker_least))
+        outcomes.extend([False] * min(tried - failed, self.settings.breaker_least * 2))
+        outcomes.extend([True] * failed)
 
 
 def _behind(subscription: Subscription) -> Failure:

@@ -1,7 +1,9 @@
 """The SQLite connection that makes one trip per statement."""
 
 import asyncio
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -18,21 +20,30 @@ async def engine(tmp_path: Path) -> AsyncEngine:
     return made
 
 
-async def test_a_writer_cancelled_while_it_begins_leaves_no_transaction_open(engine: AsyncEngine) -> None:
+async def test_a_writer_cancelled_while_it_begins_leaves_no_transaction_open(tmp_path: Path) -> None:
     """The thread comes to the BEGIN only after its caller was cancelled; every writer after it would wait in vain."""
+    engine = make_engine(tmp_path / "x.db", service="x", pool_size=1)
+    async with writing(engine) as connection:
+        await connection.execute(text("CREATE TABLE t (n INTEGER)"))
+        driver: Any = (await connection.get_raw_connection()).driver_connection
 
     async def write() -> None:
         async with writing(engine) as connection:
             await connection.execute(text("INSERT INTO t VALUES (1)"))
 
-    for turns in range(30):
-        task = asyncio.create_task(write())
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
-        async with asyncio.timeout(2):
-            await write()
+    busy = asyncio.create_task(driver.trip(lambda _: time.sleep(0.3)))  # a slow disk
+    await asyncio.sleep(0.05)
+    begun = asyncio.create_task(write())
+    await asyncio.sleep(0.05)
+    begun.cancel()
+    await asyncio.wait([begun, busy])
+    other = make_engine(tmp_path / "x.db", service="x")
+    async with asyncio.timeout(5), writing(other) as connection:
+        await connection.execute(text("INSERT INTO t VALUES (2)"))
+    await write()
+    async with reading(engine) as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM t"))).scalar_one() == 2
+    await other.dispose()
     await engine.dispose()
 
 
