@@ -22,10 +22,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{reason}. Stop `lazo up` before rebuilding.",
     ),
     "differs": (
-        "Lo reconstruido no coincide con lo que está en uso; sigue en uso lo anterior. {reason}. Vea «lazo verify»; "
-        "--accept-difference lo cambia de todos modos.",
-        "What was rebuilt does not agree with what is in use, which stays in use. {reason}. See `lazo verify`; "
-        "--accept-difference switches all the same.",
+        "No coincide con lo que está en uso, que sigue en uso: {reason}. Vea «lazo verify»; --accept-difference lo cambia.",
+        "It does not agree with what is in use, which stays in use: {reason}. See `lazo verify`; --accept-difference switches.",
     ),
     "agrees": ("coincide con lo anterior", "it agrees with what was there"),
     "new": ("no había con qué comparar", "there was nothing to compare with"),

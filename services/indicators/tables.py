@@ -150,7 +150,9 @@ def _build(slot: str) -> Facts:
         "milestones",
         required("case_id"),
         required("event_id"),
-        required("what"),  # acknowledged, unacknowledged, assigned, responded, resolved, reopened, closed, referred, overdue
+        required(
+            "what"
+        ),  # acknowledged, unacknowledged, assigned, responded, resolved, reopened, closed, referred, overdue
         Column("version", Integer, nullable=False),  # place in the case's stream
         _time("at"),
         _time("recorded_at"),

@@ -74,7 +74,9 @@ async def _positions(connection: AsyncConnection, group: str) -> dict[TopicParti
 async def _parked(connection: AsyncConnection, group: str) -> set[str]:
     """Events in quarantine, and those given up: their rows are rightly missing."""
     q = machine.quarantine
-    statement = select(q.c.event_id).where(q.c.consumer_group == group, q.c.state != "replayed", q.c.event_id.is_not(None))
+    statement = select(q.c.event_id).where(
+        q.c.consumer_group == group, q.c.state != "replayed", q.c.event_id.is_not(None)
+    )
     return set((await connection.execute(statement)).scalars())
 
 
@@ -146,31 +148,68 @@ def rows_of(event: Event, data: EventData) -> list[tuple[str, Row]]:
     known = {"recorded_at": _us(event.recordedtime)}
     match data:
         case InteractionRecorded():
-            row = _some(data, *_CONTACT) | known | {"occurred_at": _us(data.occurred_at), "source": data.origin, "internal": int(data.internal)}
+            row = (
+                _some(data, *_CONTACT)
+                | known
+                | {"occurred_at": _us(data.occurred_at), "source": data.origin, "internal": int(data.internal)}
+            )
             texts = {"interaction_id": data.interaction_id, "subject": data.subject, "body": data.text}
-            return [("interactions", row)] + ([("texts", texts)] if data.text is not None or data.subject is not None else [])
+            return [("interactions", row)] + (
+                [("texts", texts)] if data.text is not None or data.subject is not None else []
+            )
         case InteractionClassified():
             row = _some(data, *_CODING) | known
-            return [("codings", row | {"event_id": event.id, "occurred_at": _us(data.occurred_at), "review": int(data.review)})]
+            return [
+                (
+                    "codings",
+                    row | {"event_id": event.id, "occurred_at": _us(data.occurred_at), "review": int(data.review)},
+                )
+            ]
         case CaseOpened():
-            times = {"received_at": _us(data.received_at), "acknowledge_by": _us(data.acknowledge_by), "due_at": _us(data.due_at)}
+            times = {
+                "received_at": _us(data.received_at),
+                "acknowledge_by": _us(data.acknowledge_by),
+                "due_at": _us(data.due_at),
+            }
             term = orjson.dumps(data.term, option=orjson.OPT_SORT_KEYS).decode()
-            return [("cases", _some(data, *_CASE) | known | times | {"event_id": event.id, "source": data.origin, "term": term})]
+            return [
+                (
+                    "cases",
+                    _some(data, *_CASE) | known | times | {"event_id": event.id, "source": data.origin, "term": term},
+                )
+            ]
         case RulebookPublished():
             document = orjson.dumps(data.document, option=orjson.OPT_SORT_KEYS).decode()
             row = _some(data, "version", "name", "published_by") | known
-            return [("rulebooks", row | {"event_id": event.id, "published_at": _us(data.published_at), "document": document})]
+            return [
+                (
+                    "rulebooks",
+                    row | {"event_id": event.id, "published_at": _us(data.published_at), "document": document},
+                )
+            ]
         case SourceRegistered():
             row = _some(data, "source_id", "name", "form") | known
-            return [("sources", row | {"version": event.streamversion, "event_id": event.id, "active": int(data.active)})]
+            return [
+                ("sources", row | {"version": event.streamversion, "event_id": event.id, "active": int(data.active)})
+            ]
         case CustomerErased():
-            return [("erasures", known | {"event_id": event.id, "customer_id": data.customer_id, "erased_at": _us(data.erased_at)})]
+            return [
+                (
+                    "erasures",
+                    known | {"event_id": event.id, "customer_id": data.customer_id, "erased_at": _us(data.erased_at)},
+                )
+            ]
         case _ if data.TOPIC == FEEDBACK:
             return _of_feedback(event, data, known)
         case _ if data.TOPIC == FINDINGS:
             at = getattr(data, "at", None) or getattr(data, "opened_at", None) or event.time
             name = data.TYPE.removeprefix("lazo.").rpartition(".v")[0]
-            row = {"event_id": event.id, "finding_id": getattr(data, "finding_id", None), "what": name, "version": event.sequence}
+            row = {
+                "event_id": event.id,
+                "finding_id": getattr(data, "finding_id", None),
+                "what": name,
+                "version": event.sequence,
+            }
             return [("findings", row | known | {"at": _us(at)})]
         case _:
             return []
@@ -186,16 +225,26 @@ def _of_feedback(event: Event, data: EventData, known: Row) -> list[tuple[str, R
         # A closing's reason is the house's own code; elsewhere it is what somebody wrote.
         body = getattr(data, "text", None) or (getattr(data, "reason", None) if verb != "closed" else None)
         row = _some(data, "by", "agent", "team", "outcome", "procedure")
-        return [("milestones", common | row | {"version": event.streamversion, "target": getattr(data, "to", None), "body": body})]
+        return [
+            (
+                "milestones",
+                common | row | {"version": event.streamversion, "target": getattr(data, "to", None), "body": body},
+            )
+        ]
     need = getattr(data, "new_need", None)
     row = _some(data, "request_id", "customer_id", "channel", "purpose", "status", "score", "helped")
-    return [("feedback", common | row | {"new_need": None if need is None else int(need), "body": getattr(data, "comment", None)})]
+    return [
+        (
+            "feedback",
+            common | row | {"new_need": None if need is None else int(need), "body": getattr(data, "comment", None)},
+        )
+    ]
 
 
 async def _compare(connection: AsyncConnection, table: Table, expected: Expected) -> list[str]:
     missing = dict(expected.of(table))
     # What a finding's event says is kept whole; its fields are checked where findings are folded below.
-    columns = [column for column in table.columns if not (column.name == "data")]
+    columns = [column for column in table.columns if column.name != "data"]
     more: list[str] = []
     extra = 0
     result = await connection.stream(select(*columns))

@@ -28,7 +28,9 @@ class Console:
     browser: Browser
     complaints: list[str] = field(default_factory=list)
 
-    async def page(self, *, width: int = 1440, language: str = "en", dark: bool = False, key: str | None = None) -> Page:
+    async def page(
+        self, *, width: int = 1440, language: str = "en", dark: bool = False, key: str | None = None
+    ) -> Page:
         """A window in which somebody is signed in. What the browser complains about is collected."""
         context = await self.browser.new_context(
             viewport={"width": width, "height": 900},
@@ -46,7 +48,9 @@ class Console:
 
         def heard(message: ConsoleMessage) -> None:
             # Of the four services only one runs here; the quarantine page says so of the others.
-            absent = any(f"/{name}/v1/" in message.location.get("url", "") for name in ("intake", "classification", "feedback"))
+            absent = any(
+                f"/{name}/v1/" in message.location.get("url", "") for name in ("intake", "classification", "feedback")
+            )
             if message.type in {"error", "warning"} and not absent:
                 self.complaints.append(f"{message.type}: {message.text} ({page.url})")
 
@@ -83,7 +87,7 @@ async def console(chromium: str) -> AsyncIterator[Console]:
         combined.complete()
         server = uvicorn.Server(uvicorn.Config(combined, port=0, log_level="error", lifespan="off", ws="none"))
         serving = asyncio.create_task(server.serve())
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag only
             await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         try:

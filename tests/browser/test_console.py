@@ -27,8 +27,12 @@ def _first(console: Console, type_name: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(("language", "width", "dark"), [("es", 1440, False), ("es", 390, True), ("en", 1440, True), ("en", 390, False)])
-async def test_every_page_stands_in_both_languages_and_at_both_widths(console: Console, language: str, width: int, dark: bool) -> None:
+@pytest.mark.parametrize(
+    ("language", "width", "dark"), [("es", 1440, False), ("es", 390, True), ("en", 1440, True), ("en", 390, False)]
+)
+async def test_every_page_stands_in_both_languages_and_at_both_widths(
+    console: Console, language: str, width: int, dark: bool
+) -> None:
     page = await console.page(width=width, language=language, dark=dark)
     case = _first(console, "lazo.case.closed.v1")
     finding = _first(console, "lazo.finding.opened.v1")

@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.events.clock import SimulatedClock
 from libs.events.engines import make_engine, reading
@@ -41,7 +42,7 @@ class Desk:
                         await one.handle(unit, mine)
             at += size
 
-    def reading(self):  # type: ignore[no-untyped-def] # an async context manager over a connection
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return reading(self.engine)
 
 

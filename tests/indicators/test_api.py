@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -64,7 +65,7 @@ async def test_the_catalogue_says_what_every_number_is_in_both_languages(site: S
 
 
 async def test_groups_filters_and_several_values_of_one_filter(site: Site) -> None:
-    params = [
+    params: list[tuple[str, Any]] = [
         *RANGE.items(),
         ("granularity", "month"),
         ("group_by", "channel,kind"),

@@ -65,7 +65,9 @@ def test_a_wilson_interval_holds_its_proportion_and_stays_a_proportion(successes
     assert 0 <= low <= successes / trials <= high <= 1
 
 
-@given(st.lists(st.tuples(st.integers(-50, 50), st.integers(1, 4)), min_size=1, max_size=30), st.sampled_from([0.5, 0.9]))
+@given(
+    st.lists(st.tuples(st.integers(-50, 50), st.integers(1, 4)), min_size=1, max_size=30), st.sampled_from([0.5, 0.9])
+)
 def test_quantiles_are_those_of_the_values_written_out(pairs: list[tuple[int, int]], share: float) -> None:
     flat = [float(value) for value, times in pairs for _ in range(times)]
     weighted = [(float(value), times) for value, times in pairs]
@@ -101,9 +103,13 @@ def test_business_days_begin_on_the_day_after_receipt() -> None:
     st.datetimes(datetime(2020, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),
     st.integers(1, 60 * 86_400),
     st.sampled_from(["hour", "day", "week", "month"]),
-    st.sampled_from([BOGOTA, MADRID, ZoneInfo("Australia/Lord_Howe"), ZoneInfo("Asia/Kathmandu"), ZoneInfo("America/Santiago")]),
+    st.sampled_from(
+        [BOGOTA, MADRID, ZoneInfo("Australia/Lord_Howe"), ZoneInfo("Asia/Kathmandu"), ZoneInfo("America/Santiago")]
+    ),
 )
-def test_periods_cover_the_range_once_and_their_arithmetic_agrees(start: datetime, seconds: int, granularity: str, zone: ZoneInfo) -> None:
+def test_periods_cover_the_range_once_and_their_arithmetic_agrees(
+    start: datetime, seconds: int, granularity: str, zone: ZoneInfo
+) -> None:
     end = start + timedelta(seconds=seconds)
     try:
         found = periods(start, end, granularity, zone)  # type: ignore[arg-type] # drawn from the four
@@ -129,5 +135,11 @@ def test_a_day_has_23_hours_where_clocks_go_forward_and_the_repeated_hour_is_its
     assert len(spring.labels) == 23
     autumn = periods(datetime(2026, 10, 24, 22, tzinfo=UTC), datetime(2026, 10, 25, 23, tzinfo=UTC), "hour", MADRID)
     assert len(autumn.labels) == 25
-    assert [label for label in autumn.labels if "T02:00" in label] == ["2026-10-25T02:00+02:00", "2026-10-25T02:00+01:00"]
-    assert len(periods(datetime(2026, 3, 28, 23, tzinfo=UTC), datetime(2026, 3, 29, 22, tzinfo=UTC), "day", MADRID).labels) == 1
+    assert [label for label in autumn.labels if "T02:00" in label] == [
+        "2026-10-25T02:00+02:00",
+        "2026-10-25T02:00+01:00",
+    ]
+    assert (
+        len(periods(datetime(2026, 3, 28, 23, tzinfo=UTC), datetime(2026, 3, 29, 22, tzinfo=UTC), "day", MADRID).labels)
+        == 1
+    )

@@ -7,9 +7,9 @@ from itertools import count
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.indicators.domain.periods import instant
 from services.indicators.domain.registry import INDICATORS
 from tests.indicators.conftest import Desk
-from services.indicators.domain.periods import instant
 from tests.indicators.test_measures import answered, asked, expected, question
 from tests.indicators.world import interleaved, make
 
@@ -39,6 +39,12 @@ async def test_any_interleaving_of_any_world_equals_its_fold_G8(
         split = INDICATORS[code].by
         group_by = by if split is None or split in by else (*by, split)
         query = question(granularity="month", group_by=group_by, as_of=known)
-        wanted = {place: value for place, value in expected(asked(world, query), code, instant(query.known)).items() if value[1] or value[2]}
-        found = {place: value for place, value in (await answered(desk, code, query)).items() if place in wanted or value[1]}
+        wanted = {
+            place: value
+            for place, value in expected(asked(world, query), code, instant(query.known)).items()
+            if value[1] or value[2]
+        }
+        found = {
+            place: value for place, value in (await answered(desk, code, query)).items() if place in wanted or value[1]
+        }
         assert found == wanted, code

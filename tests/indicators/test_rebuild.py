@@ -56,7 +56,9 @@ async def test_a_rebuild_gives_the_same_tables_and_the_service_goes_on_from_them
 
     # Facts that come after the switch are counted in the new slot.
     more = make(77, contacts=20)
-    await publish(site.environment.log, [event for event in more.events if event.type.startswith("lazo.interaction.recorded")])
+    await publish(
+        site.environment.log, [event for event in more.events if event.type.startswith("lazo.interaction.recorded")]
+    )
     async with asyncio.timeout(30):
         while True:
             await consumed(site.services["indicators"])
@@ -79,7 +81,9 @@ async def test_a_deleted_and_an_altered_row_are_each_named(site: Running) -> Non
         other = (await connection.execute(t.codings.select().limit(1))).mappings().one()
     async with writing(engine) as connection:
         await connection.execute(delete(t.cases).where(t.cases.c.case_id == gone["case_id"]))
-        await connection.execute(update(t.codings).where(t.codings.c.event_id == other["event_id"]).values(motive="other"))
+        await connection.execute(
+            update(t.codings).where(t.codings.c.event_id == other["event_id"]).values(motive="other")
+        )
     found = await verify(site.environment)
     assert any(gone["event_id"] in line and "cases" in line for line in found), found
     assert any(other["event_id"] in line and "codings" in line for line in found), found
@@ -103,9 +107,7 @@ async def test_what_was_known_on_a_day_has_the_same_digest_in_both_slots_G2(site
         assert await digest(connection, outcome.slot, known=known) == first != whole
 
 
-def test_the_command_rebuilds_what_rests_and_refuses_what_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_rebuilds_what_rests_and_refuses_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from services.__main__ import _plug_in, app
 
     _plug_in()
@@ -116,7 +118,9 @@ def test_the_command_rebuilds_what_rests_and_refuses_what_runs(
         async with running(build, clock=SimulatedClock(LATE), data=tmp_path / "data") as one:
             await publish(one.environment.log, make(3, contacts=30).events)
             await consumed(one.services["indicators"])
-            refused = await asyncio.to_thread(CliRunner().invoke, app, ["rebuild", "indicators", "--data", str(tmp_path / "data")])
+            refused = await asyncio.to_thread(
+                CliRunner().invoke, app, ["rebuild", "indicators", "--data", str(tmp_path / "data")]
+            )
             assert refused.exit_code == 1, refused.output
             assert "Stop `lazo up`" in refused.stderr
 

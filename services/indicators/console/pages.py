@@ -1,6 +1,5 @@
 """Routes of the console. Pages read this service's own model; commands go from the browser to the public APIs."""
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -11,29 +10,16 @@ from libs.service.http.app import negotiate
 from libs.service.http.problems import Problem
 from libs.service.http.session import check_csrf, csrf_token, end_session, from_cookie, sign_in, start_session
 from libs.service.keys import Principal
-from services.indicators.api.reads import OPENS_WORDS, Reads
-from services.indicators.console import content
+from services.indicators.api.reads import Reads
+from services.indicators.console import numbers, records
 from services.indicators.console.assets import Assets
 from services.indicators.console.render import Voice, page
+from services.indicators.console.shared import Visit
 from services.indicators.settings import zone_of
 
 console = APIRouter(include_in_schema=False)
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _READS = "indicators:read"
-
-
-@dataclass(slots=True)
-class Visit:
-    """One request for a page by somebody signed in."""
-
-    request: Request
-    principal: Principal
-    voice: Voice
-    desk: Reads
-
-    @property
-    def opens_words(self) -> bool:
-        return self.principal.may(OPENS_WORDS)
 
 
 def _voice(request: Request) -> Voice:
@@ -100,37 +86,37 @@ async def _show(request: Request, template: str, build: Any, **values: Any) -> R
 
 @console.get("/")
 async def overview(request: Request) -> Response:
-    return await _show(request, "overview.html", content.overview)
+    return await _show(request, "overview.html", numbers.overview)
 
 
 @console.get("/numbers/{code}")
 async def number(request: Request, code: str) -> Response:
-    return await _show(request, "number.html", content.number, code=code)
+    return await _show(request, "number.html", numbers.number, code=code)
 
 
 @console.get("/numbers/{code}/events")
 async def behind(request: Request, code: str) -> Response:
-    return await _show(request, "events.html", content.behind, code=code)
+    return await _show(request, "events.html", numbers.behind, code=code)
 
 
 @console.get("/causes")
 async def causes(request: Request) -> Response:
-    return await _show(request, "causes.html", content.causes)
+    return await _show(request, "causes.html", numbers.causes)
 
 
 @console.get("/contacts")
 async def contacts(request: Request) -> Response:
-    return await _show(request, "contacts.html", content.contacts)
+    return await _show(request, "contacts.html", records.contacts)
 
 
 @console.get("/findings")
 async def finding_list(request: Request) -> Response:
-    return await _show(request, "findings.html", content.finding_list)
+    return await _show(request, "findings.html", records.finding_list)
 
 
 @console.get("/findings/{finding_id}")
 async def finding(request: Request, finding_id: str) -> Response:
-    return await _show(request, "finding.html", content.one_finding, finding_id=finding_id)
+    return await _show(request, "finding.html", records.one_finding, finding_id=finding_id)
 
 
 @console.get("/customers")
@@ -140,22 +126,22 @@ async def customers(request: Request) -> Response:
         return RedirectResponse(
             f"/customers/{asked}" if asked.replace("_", "").replace("-", "").isalnum() else "/customers", 303
         )
-    return await _show(request, "customers.html", content.customers)
+    return await _show(request, "customers.html", records.customers)
 
 
 @console.get("/customers/{customer_id}")
 async def customer(request: Request, customer_id: str) -> Response:
-    return await _show(request, "timeline.html", content.customer, customer_id=customer_id)
+    return await _show(request, "timeline.html", records.customer, customer_id=customer_id)
 
 
 @console.get("/cases/{case_id}")
 async def case(request: Request, case_id: str) -> Response:
-    return await _show(request, "timeline.html", content.case, case_id=case_id)
+    return await _show(request, "timeline.html", records.case, case_id=case_id)
 
 
 @console.get("/quarantine")
 async def quarantine(request: Request) -> Response:
-    return await _show(request, "quarantine.html", content.quarantine)
+    return await _show(request, "quarantine.html", records.quarantine)
 
 
 def _local(target: str | None) -> str:

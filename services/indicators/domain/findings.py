@@ -136,10 +136,10 @@ def spans(findings: Iterable[Finding]) -> list[Span]:
                 _span(finding, "systemic", first, FOREVER if finding.ended_at is None else finding.ended_at + 1)
             )
             continue
-        for fact in newest:
-            result.append(
-                _span(finding, fact.data["verdict"], fact.data["window_start_us"], fact.data["window_end_us"], fact)
-            )
+        result += [
+            _span(finding, fact.data["verdict"], fact.data["window_start_us"], fact.data["window_end_us"], fact)
+            for fact in newest
+        ]
     return sorted(result, key=lambda span: (-span.rank, span.start, span.finding_id))
 
 

@@ -3,6 +3,7 @@
 A day has 23 or 25 hours where clocks change; an hour that happens twice is two periods.
 """
 
+import itertools
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -60,7 +61,7 @@ class Periods:
         inner = self.edges[1:-1]
         if not inner:
             return None
-        lengths = {b - a for a, b in zip(inner, inner[1:], strict=False)}
+        lengths = {b - a for a, b in itertools.pairwise(inner)}
         if len(lengths) > 1:
             return None
         length = lengths.pop() if lengths else max(inner[0] - self.start, self.end - inner[-1])
@@ -82,7 +83,7 @@ def floor(at: datetime, granularity: Granularity, zone: tzinfo) -> datetime:
             first = local.date()
         case "week":
             first = local.date() - timedelta(days=local.weekday())
-        case "month":
+        case _:
             first = local.date().replace(day=1)
     return midnight(first, zone)
 

@@ -47,7 +47,7 @@ async def behind(
             return [one for one in listed if after is None or (one.at, one.event_id) > after][:limit]
         case "level" | "age":
             scope, statement, at, event = await _open(connection, t, query)
-            unit = scope.c.c.case_id
+            unit: Any = scope.c.c.case_id
         case _:
             facts = await fact_set(connection, t, indicator, query)
             if indicator.by is not None and not denominator and indicator.by in query.where:

@@ -1,5 +1,6 @@
 """Points of an indicator: per period and group a value, what it was made of, and how sure it is."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -80,7 +81,7 @@ async def measure(
             found = await _levels(connection, t, query)
         case "age":
             found = await _ages(connection, t, indicator, query, minimum)
-        case "delay":
+        case _:
             found = await _delays(connection, t, indicator, query, minimum)
     return Answer(indicator, query, _points(indicator, query, found, minimum))
 
@@ -196,7 +197,7 @@ async def _durations(
 def instants(query: Query) -> list[int]:
     """At which instant the state of each period is taken: its end, for the running one what is known; none for the future."""
     edges = query.periods.edges
-    return [min(end, query.known) for start, end in zip(edges, edges[1:], strict=False) if start < query.known]
+    return [min(end, query.known) for start, end in itertools.pairwise(edges) if start < query.known]
 
 
 async def _levels(connection: AsyncConnection, t: Facts, query: Query) -> Found:

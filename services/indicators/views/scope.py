@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from sqlalchemy import (
     BigInteger,
+    ColumnClause,
     ColumnElement,
     FromClause,
     Integer,
@@ -177,7 +178,7 @@ class Scope:
             return null()
         named = sorted({dimension for span in self.covered for dimension, _ in span.slice if self._usable(dimension)})
         if self._spans is None:
-            columns = [
+            columns: list[ColumnClause[Any]] = [
                 column("place", Integer),
                 column("verdict", Text),
                 column("nature", Text),
@@ -194,8 +195,10 @@ class Scope:
             self._spans = values(*columns, name="spans").data(rows).cte("spans")
         s = self._spans
         match = [s.c.first <= self.c.c.received_at, self.c.c.received_at < s.c.last]
-        for dimension in named:
-            match.append(or_(s.c[f"d_{dimension}"].is_(None), s.c[f"d_{dimension}"] == self.dimension(dimension)))
+        match += [
+            or_(s.c[f"d_{dimension}"].is_(None), s.c[f"d_{dimension}"] == self.dimension(dimension))
+            for dimension in named
+        ]
         inner = select(s.c[name]).where(*match).order_by(s.c.place).limit(1)
         return inner.scalar_subquery().correlate_except(s)
 

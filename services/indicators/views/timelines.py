@@ -27,6 +27,10 @@ class Entry:
     place: int = 0  # within the same instant: as things follow from one another
 
 
+_CODING = (
+    "motive", "cause", "component", "factor", "expectation", "severity", "procedure", "norm", "act", "rulebook_version",
+    "confidence", "revision", "review",
+)  # fmt: skip
 _MOST = 5_000  # entries of each sort; a person with more contacts than this is a system
 
 
@@ -90,35 +94,20 @@ async def _contacts(
         .order_by(k.c.recorded_at.desc())
         .limit(_MOST)
     )
-    for row in (await connection.execute(coded)).mappings():
-        entries.append(
-            Entry(
-                row["occurred_at"],
-                row["recorded_at"],
-                "interaction.classified",
-                row["event_id"],
-                None,
-                row["interaction_id"],
-                _open(
-                    row,
-                    "motive",
-                    "cause",
-                    "component",
-                    "factor",
-                    "expectation",
-                    "severity",
-                    "procedure",
-                    "norm",
-                    "act",
-                    "rulebook_version",
-                    "confidence",
-                    "revision",
-                    "review",
-                ),
-                place=1,
-            )  # fmt: skip
+    decided = (await connection.execute(coded)).mappings()
+    return entries + [
+        Entry(
+            row["occurred_at"],
+            row["recorded_at"],
+            "interaction.classified",
+            row["event_id"],
+            None,
+            row["interaction_id"],
+            _open(row, *_CODING),
+            place=1,
         )
-    return entries
+        for row in decided
+    ]
 
 
 async def _cases(connection: AsyncConnection, t: Facts, which: ColumnElement[bool], as_of: int | None) -> list[Entry]:

@@ -1,0 +1,101 @@
+"""The console without a browser: words in both languages, links that stay here, pages for hostile addresses."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from libs.events.clock import SimulatedClock
+from libs.service.testing import running
+from services.indicators.app import build
+from services.indicators.console import render
+from services.indicators.console.pages import _local
+from tests.indicators.world import START
+
+CONSOLE = Path(render.__file__).parent
+
+
+def test_both_languages_say_the_same_things_and_nothing_is_unused() -> None:
+    assert render.MESSAGES["es"].keys() == render.MESSAGES["en"].keys()
+    for key, text in render.MESSAGES["es"].items():
+        assert set(re.findall(r"\{(\w+)\}", text)) == set(re.findall(r"\{(\w+)\}", render.MESSAGES["en"][key])), key
+    source = "".join(path.read_text() for path in [*CONSOLE.glob("*.py"), *CONSOLE.glob("templates/*.html")])
+    # Keys are written out, or put together from one of these and a code.
+    built = {
+        match[0] for match in re.findall(r"""(?:maybe|t)\(\s*f?['"]([a-z_.]+?)(\.\{|\.?['"]\s*(?:\+|,))""", source)
+    }
+    unused = [key for key in render.MESSAGES["es"] if f"'{key}'" not in source and f'"{key}"' not in source]
+    families = {
+        "kind",
+        "channel",
+        "component",
+        "expectation",
+        "severity",
+        "outcome",
+        "act",
+        "language",
+        "helped",
+        "purpose",
+        "status",
+        "nature",
+        "verdict",
+        "finding.means",
+    }
+    left = [
+        key for key in unused if key.rpartition(".")[0] not in built | families and key.partition(".")[0] not in built
+    ]
+    assert not left, " ".join(left)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/login?next=/",
+        "evil",
+        None,
+    ],
+)
+def test_after_signing_in_one_stays_here(target: str | None) -> None:
+    assert _local(target) == "/"
+
+
+async def test_pages_answer_hostile_addresses_with_pages_and_a_strict_policy() -> None:
+    async with running(build, clock=SimulatedClock(START)) as one:
+        assert (await one.client.get("/")).status_code == 303, "a key in a header opens no page"
+        answer = await one.client.post(
+            "/login",
+            content=f"key={one.key}&next=https%3A%2F%2Fevil.example",
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+        )
+        assert answer.status_code == 303
+        assert answer.headers["location"] == "/"
+        assert "HttpOnly" in answer.headers["set-cookie"]
+        one.client.headers.pop("Authorization")
+        for path, status in (
+            ("/", 200), ("/causes", 200), ("/contacts", 200), ("/findings", 200), ("/customers", 200), ("/quarantine", 200),
+            ("/numbers/nothing", 404), ("/numbers/csat?from=x", 422), ("/numbers/csat?granularity=<script>", 422), ("/findings/<script>", 404),
+            ("/customers/cus_none", 404), ("/cases/none", 404), ("/causes?by=password", 422), ("/contacts?after=~~", 200),
+            ("/numbers/csat/events?period=1999-01-01", 422), ("/contacts?finding=none", 404), ("/causes?days=-1", 200),
+        ):  # fmt: skip
+            page = await one.client.get(path)
+            assert page.status_code == status, (path, page.text[:300])
+            assert page.headers["content-type"].startswith("text/html"), path
+            assert "<script>" not in page.text
+            policy = page.headers["content-security-policy"]
+            assert policy.startswith("default-src 'self'")
+            assert "unsafe" not in policy
+        assert (await one.client.post("/logout", content="csrf=wrong")).status_code == 403
+        assert (await one.client.get("/static/x/../pages.py")).status_code == 404
+        assert (await one.client.get("/language/xx")).status_code == 404
+
+
+async def test_an_empty_lazo_says_what_to_do_next() -> None:
+    async with running(build, clock=SimulatedClock(START), language="es") as one:
+        await one.client.post("/login", content=f"key={one.key}")
+        text = (await one.client.get("/")).text
+        assert "Todavía no hay quejas" in text
+        assert "lazo import" in text
