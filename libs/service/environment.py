@@ -88,6 +88,7 @@ class Environment:
         self._migrated: set[str] = set()
         self._topics: asyncio.Task[None] | None = None
         self.topics_ready = asyncio.Event()
+        self._waited = False
         self.keyring = Keyring(vault, settings.keys_cache)
         self.tokens: Tokens | None = None
         if settings.jwt_issuer is not None:
@@ -128,6 +129,16 @@ class Environment:
         """Create the topics that are missing. Raises LogUnavailable."""
         await self.log.ensure_topics(dict.fromkeys(topics.ALL, self.settings.topic_partitions))
         self.topics_ready.set()
+
+    async def await_topics(self, seconds: float) -> None:
+        """Wait for the topics to be there, but only once and no longer than `seconds`: with the log away, a service that
+        met it before goes on from its store."""
+        if self._waited or self.topics_ready.is_set():
+            return
+        self._waited = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.topics_ready.wait()
 
     async def _keep_making_topics(self) -> None:
         pause = 0.5

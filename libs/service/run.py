@@ -74,10 +74,7 @@ async def _start(environment: Environment, name: str, build: Builder) -> Service
         service: Service | None = None
         try:
             await environment.migrate(name, migrations_of(build))
-            if not environment.topics_ready.is_set():
-                with contextlib.suppress(TimeoutError):  # the log is away; a service that met it before can do without
-                    async with asyncio.timeout(TOPICS_SECONDS):
-                        await environment.topics_ready.wait()
+            await environment.await_topics(TOPICS_SECONDS)
             service = await build(environment)
             await service.start()
         except BaseException as error:

@@ -202,6 +202,21 @@ def test_another_master_key_than_the_vaults_is_refused(tmp_path: Path) -> None:
         assert "lazo: the master key is not the one this vault was made with" in err
 
 
+def test_while_the_broker_is_away_it_says_that_it_is_starting_and_still_ends_cleanly(tmp_path: Path) -> None:
+    with child(tmp_path, LAZO_KAFKA=f"127.0.0.1:{_free_port()}") as toy:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{toy.address}/health/live", timeout=5).status_code == 200:
+                    break
+            time.sleep(0.05)
+        answer = httpx.get(f"{toy.address}/health/ready", timeout=5)
+        assert (answer.status_code, answer.json()["reasons"]) == (503, {"services": "starting"})
+        answer = httpx.get(f"{toy.address}/toy/v1/count", timeout=5)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert toy.stop()[0] == 0
+
+
 def test_a_lock_is_free_again_when_it_is_released(tmp_path: Path) -> None:
     lock = DirectoryLock(tmp_path)
     lock.take()
