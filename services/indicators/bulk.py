@@ -9,6 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 Row = tuple[Any, ...]
 
+COPY_FROM = 20
+"""Rows from which the savepoint of a COPY pays for itself."""
+
 
 def _array(column: Any) -> str:
     match column.type:
@@ -41,8 +44,9 @@ def _sqlite(table: Table) -> str:
 async def insert(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows (all columns, in the table's order); one that is there already stays as it is.
 
-    On PostgreSQL one `unnest` of column arrays: a round trip and one statement whatever the number of rows. Duplicates
-    within the rows are harmless too.
+    On PostgreSQL `COPY` into the table itself, which takes many rows in a third of the time of an insert. It cannot pass over
+    what is there, but the inbox keeps second deliveries away, so that happens next to never: then the savepoint is rolled back
+    and an insert of column arrays, which can, does it.
     """
     if not rows:
         return
@@ -51,7 +55,17 @@ async def insert(connection: AsyncConnection, table: Table, rows: Sequence[Row])
         return
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
+    from asyncpg import UniqueViolationError  # absent where only SQLite is used
+
     if not driver.is_in_transaction():
         # SQLAlchemy begins with its first statement, not with ours, which would commit alone.
         await connection.exec_driver_sql("SELECT 1")
+    if len(rows) >= COPY_FROM:
+        try:
+            async with driver.transaction():
+                await driver.copy_records_to_table(table.name, records=rows, columns=table.columns.keys())
+        except UniqueViolationError:
+            pass  # some row is there already: the statement below passes over it
+        else:
+            return
     await driver.execute(_postgres(table), *zip(*rows, strict=True))

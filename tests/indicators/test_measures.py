@@ -240,3 +240,22 @@ async def test_the_tables_are_the_same_for_every_interleaving_and_duplicates_are
 
 def test_the_fold_knows_utc_days() -> None:
     assert START.tzinfo is UTC
+
+
+async def test_taking_everything_again_in_large_batches_changes_nothing(desk: Desk) -> None:
+    """The second time every row is there already: the quick way into PostgreSQL fails and the careful one takes over."""
+    world = make(6, contacts=120)
+
+    async def contents() -> dict[str, list[str]]:
+        async with desk.reading() as connection:
+            t = await live(connection)
+            return {table.name: sorted(map(repr, await connection.execute(table.select()))) for table in t.all()}
+
+    half = len(world.events) // 2
+    await desk.project(world.events[:half])
+    await desk.project(world.events)
+    once = await contents()
+    await desk.project(world.events)
+    assert await contents() == once
+    kept = sum(len(rows) for rows in once.values())
+    assert kept == len({event.id for event in world.events})
