@@ -1,14 +1,25 @@
 """Classification over its public API, with intake before it, on the embedded engines."""
 
-from datetime import UTC, datetime, timedelta
+import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from sqlalchemy import select
+from typer.testing import CliRunner
 
+from libs.events.catalogue import decode
+from libs.events.catalogue.classifications import InteractionClassified
+from libs.events.catalogue.rulebook import RulebookPublished
 from libs.events.clock import SimulatedClock
 from libs.service.testing import Running, running
+from services.classification import tables
 from services.classification.app import build as classification
+from services.classification.books import fold
+from services.classification.cli import register
+from services.classification.coding import decision_row
 from services.intake.app import build as intake
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,3 +88,144 @@ async def test_what_came_before_any_rulebook_is_unknown_and_coded_when_one_is_pu
         after = (await run.client.get(f"/classification/v1/interactions/{identity}")).json()
         assert (after["motive"], after["rulebook_version"], after["revision"]) == ("install.missed_visit", 1, 2)
         assert [item["motive"] for item in after["history"]] == ["unknown", "install.missed_visit"]
+
+
+async def test_two_rulebooks_at_once_one_wins_and_the_same_twice_is_one_G1() -> None:
+    async with running(classification, clock=SimulatedClock(START)) as run:
+        other = OPERATOR.replace(b"Example telecom operator", b"Another telecom operator")
+        answers = await asyncio.gather(publish(run), publish(run, other), publish(run))
+        assert sorted(answer.status_code for answer in answers) in ([200, 201, 409], [201, 409, 409])
+        again = await publish(run, OPERATOR if answers[0].status_code != 409 else other)
+        assert again.status_code == 200
+        current = (await run.client.get("/classification/v1/rulebook")).json()
+        assert current["version"] == 1
+        assert len(current["versions"]) == 1
+        assert (await publish(run, other if answers[0].status_code != 409 else OPERATOR)).status_code == 201
+        assert (await run.client.get("/classification/v1/rulebook", params={"version": 1})).json()["version"] == 1
+        assert (await run.client.get("/classification/v1/rulebook", params={"version": 9})).status_code == 404
+        store = run.services["classification"].runtime.store
+        async with store.unit() as unit:
+            events = [decode(event) for event in await unit.stream("rulebook/main")]
+        async with store.reading() as connection:
+            rows = {row.version: dict(row._mapping) for row in await connection.execute(select(tables.rulebooks))}
+        assert rows == fold([event for event in events if isinstance(event, RulebookPublished)])
+
+
+async def test_a_rulebook_with_defects_is_refused_with_places_and_nothing_is_published() -> None:
+    broken = OPERATOR.replace(b"parent: billing\n", b"parent: gone\n", 1)
+    async with running(classification, clock=SimulatedClock(START)) as run:
+        checked = (await run.client.post("/classification/v1/rulebook/check", content=broken)).json()
+        assert not checked["sound"]
+        answer = await publish(run, broken)
+        assert answer.status_code == 422
+        error = answer.json()["errors"][0]
+        line = broken.decode().split("\n").index("    parent: gone") + 1
+        assert (error["code"], error["line"], error["column"]) == ("unknown_reference", line, 13)
+        assert error["pointer"] == "/motives/1/parent"
+        spanish = await run.client.post(
+            "/classification/v1/rulebook/publish", content=broken, headers={"accept-language": "es"}
+        )
+        assert "no existe" in spanish.json()["errors"][0]["detail"]
+        assert (await run.client.get("/classification/v1/rulebook")).status_code == 404
+        assert (await publish(run, b"")).status_code == 400
+        assert (await publish(run, b"\xff\x00")).status_code == 422
+
+
+async def test_a_person_corrects_a_coding_and_all_decisions_stay_visible_R07_R73() -> None:
+    async with running(intake, classification, clock=SimulatedClock(START)) as run:
+        await source(run)
+        await publish(run)
+        sent = await send(
+            run, [contact(1, "algo raro pasa con lo mío"), contact(2, "No tengo internet, se cayó el internet")]
+        )
+        await run.settle()
+        queue = (await run.client.get("/classification/v1/review-queue")).json()["items"]
+        assert [item["interaction_id"] for item in queue] == [sent[0]]
+        path = f"/classification/v1/interactions/{sent[0]}/label"
+        label = {"motive": "care.wait", "cause": "ivr_maze", "by": "ana"}
+        first = await run.client.post(path, json=label, headers={"idempotency-key": "k1"})
+        second = await run.client.post(path, json=label, headers={"idempotency-key": "k1"})
+        third = await run.client.post(path, json=label)
+        assert first.status_code == 200
+        assert first.json() == second.json()
+        assert [item["revision"] for item in third.json()["history"]] == [1, 2]
+        assert (first.json()["procedure"], first.json()["component"]) == ("pr-care", "systems")
+        assert first.json()["parts"]["motive"]["decided_by"] == "person"
+        assert not (await run.client.get("/classification/v1/review-queue")).json()["items"]
+        models = (await run.client.get("/classification/v1/models")).json()
+        assert models["live"] == "words-1@1"
+        assert {item["model_version"] for item in models["items"]} == {"person", "words-1@1"}
+        await run.settle()
+        store = run.services["classification"].runtime.store
+        async with store.reading() as connection:
+            rows = {
+                row.interaction_id: dict(row._mapping) for row in await connection.execute(select(tables.decisions))
+            }
+        async with store.unit() as unit:
+            for identity, row in rows.items():
+                newest = decode((await unit.stream(f"classification/{identity}"))[-1])
+                assert isinstance(newest, InteractionClassified)
+                assert row == decision_row(newest)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("interactions/nobody/label", {"motive": "care.wait"}, 404),
+        ("interactions/{id}/label", {"motive": "no.such"}, 422),
+        ("interactions/{id}/label", {"motive": "care.wait", "cause": "no.such"}, 422),
+        ("interactions/{id}/label", {"motive": ""}, 422),
+        ("interactions/{id}/label", {"motive": "care.wait", "extra": 1}, 422),
+        ("interactions/{id}/label", ["care.wait"], 422),
+        ("interactions/{id}/label", {"motive": None}, 422),
+        ("findings/none/confirm", {}, 404),
+        ("findings/none/confirm", {"nature": "magic"}, 422),
+        ("findings/none/assign", {}, 422),
+        ("findings/none/plan-action", {"description": "x", "owner": "o", "due": "yesterday", "expected_ratio": 0.5, "window_days": 20}, 422),
+        ("findings/none/implement-action", {"implemented_at": "2026-01-01"}, 422),
+        ("findings/%00/close", {}, 404),
+    ],
+)  # fmt: skip
+async def test_hostile_commands_get_a_problem_document(path: str, body: Any, status: int) -> None:
+    async with running(intake, classification, clock=SimulatedClock(START)) as run:
+        await source(run)
+        await publish(run)
+        identity = (await send(run, [contact(1, "hola")]))[0]
+        await run.settle()
+        answer = await run.client.post(f"/classification/v1/{path.format(id=identity)}", json=body)
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_scopes_are_asked_for_and_lists_refuse_what_they_do_not_know() -> None:
+    async with running(classification, clock=SimulatedClock(START)) as run:
+        reader = await run.key_for("classification:read")
+        run.client.headers.pop("authorization")
+        assert (await run.client.get("/classification/v1/findings")).status_code == 401
+        assert (await run.client.get("/classification/v1/findings", headers=reader)).json() == {
+            "items": [],
+            "next": None,
+        }
+        refused = await run.client.post("/classification/v1/rulebook/publish", content=OPERATOR, headers=reader)
+        assert refused.status_code == 403
+        for query in ("state=lost", "nature=magic", "cursor=abc", "limit=0"):
+            answer = await run.client.get(f"/classification/v1/findings?{query}", headers=reader)
+            assert answer.status_code in {400, 422}, query
+        empty = (await run.client.get("/classification/v1/monitors", headers=reader)).json()
+        assert (empty["items"], empty["judged_through"]) == ([], None)
+
+
+def test_lazo_rulebook_publish_writes_to_a_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAZO_LANGUAGE", "en")
+    app = typer.Typer()
+    register(app)
+
+    @app.callback()
+    def _root() -> None:
+        pass
+
+    command = ["rulebook", "publish", str(ROOT / "deploy/rulebooks/operator.yaml"), "--data", str(tmp_path / "data")]
+    first = CliRunner().invoke(app, command)
+    assert (first.exit_code, "version 1 published" in first.output) == (0, True), first.output
+    second = CliRunner().invoke(app, command)
+    assert (second.exit_code, "same as version 1" in second.output) == (0, True), second.output

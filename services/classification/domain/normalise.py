@@ -9,7 +9,8 @@ MAX_CHARACTERS = 8_000
 
 _WORD = re.compile(r"[a-z][a-z0-9]*")
 _TAG = re.compile(r"<[^<>]{0,200}>")
-_LINK = re.compile(r"\b(?:https?://|www\.)\S+|\S+@\S+\.\S+")
+# Bounded on both sides of the @: with \S+ a text of many @ takes minutes.
+_LINK = re.compile(r"\b(?:https?://|www\.)\S+|[^\s@]{1,64}@[^\s@]{1,255}")
 _REPEAT = re.compile(r"([a-z])\1{2,}")
 
 # Words that say nothing about a motive. `no`, `sin`, `not`, `without` stay: "no llega" is the complaint itself.
