@@ -19,6 +19,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from libs.events import faults
+from libs.events.catalogue.base import EventData
 from libs.events.catalogue.feedback import CaseAcknowledged, CaseOpened
 from libs.events.catalogue.interactions import Channel, InteractionRecorded, Kind
 from libs.events.catalogue.topics import ALL, FEEDBACK, INTERACTIONS
@@ -40,6 +41,13 @@ START = datetime(2026, 1, 1, 8, 0, tzinfo=UTC)
 metadata = MetaData()
 machinery(metadata)
 tally = Table("tally", metadata, Column("type", String, primary_key=True), Column("count", Integer, nullable=False))
+
+sums = {
+    slot: Table(
+        f"sums_{slot}", metadata, Column("type", String, primary_key=True), Column("count", Integer, nullable=False)
+    )
+    for slot in ("a", "b")
+}
 
 FAST = MachinerySettings(backoff_first=0.01, backoff_most=0.05, standby_poll=0.05, relay_poll=0.02, poll_timeout=0.2)
 
@@ -80,7 +88,7 @@ class World:
         await self.log.start()
         await self.log.ensure_topics(dict.fromkeys(ALL, 2))
         self.people = await self.vault.resolve([{"email": f"person{number}@example.org"} for number in range(15)])
-        for service in ("intake", "feedback"):
+        for service in ("intake", "feedback", "other"):
             engine = self.engine(service)
             async with engine.begin() as connection:
                 if self.database is not None:
@@ -131,6 +139,22 @@ class World:
                 **options,
             ),
             start=start,
+        )
+
+    async def other(self, **options: Any) -> Runtime:
+        """A third service that publishes nothing."""
+        return await self._up(
+            Runtime(
+                service="other",
+                engine=self.engine("other"),
+                log=self.log,
+                vault=self.vault,
+                clock=options.pop("clock", self.clock),
+                settings=FAST,
+                publishes=(),
+                **options,
+            ),
+            start=True,
         )
 
     async def _up(self, runtime: Runtime, *, start: bool) -> Runtime:
@@ -212,6 +236,9 @@ class World:
     async def settle(self, timeout: float = 30) -> None:
         await settle(self.alive, timeout)
 
+    async def settle_only(self, runtime: Runtime, timeout: float = 30) -> None:
+        await settle([runtime], timeout)
+
     # What there is, and what there should be.
 
     async def published(self, topic: str) -> dict[int, list[Event]]:
@@ -267,11 +294,26 @@ class World:
                 versions[event.subject] = event.streamversion
 
 
+def slotted(
+    slot: str, only: tuple[type[EventData], ...] = (InteractionRecorded, CaseOpened, CaseAcknowledged)
+) -> list[Subscription]:
+    """The projection "sums", in one of its slots."""
+
+    async def count(unit: Unit, events: Sequence[Event]) -> None:
+        await count_into(unit, events, sums[slot])
+
+    return [Subscription("sums", "projector", only, count)]
+
+
 async def count_types(unit: Unit, events: Sequence[Event]) -> None:
+    await count_into(unit, events, tally)
+
+
+async def count_into(unit: Unit, events: Sequence[Event], table: Table) -> None:
     insert: Any = sqlite_insert if unit.connection.dialect.name == "sqlite" else postgres_insert
     for name, count in sorted(Counter(event.type for event in events).items()):
-        statement = insert(tally).values(type=name, count=count)
-        raised = {"count": tally.c["count"] + statement.excluded["count"]}
+        statement = insert(table).values(type=name, count=count)
+        raised = {"count": table.c["count"] + statement.excluded["count"]}
         await unit.connection.execute(statement.on_conflict_do_update(index_elements=["type"], set_=raised))
 
 

@@ -1,0 +1,177 @@
+"""Rebuilding a projection beside the live one."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.events import faults
+from libs.events.catalogue.feedback import CaseOpened
+from libs.events.catalogue.interactions import InteractionRecorded
+from libs.events.catalogue.topics import FEEDBACK, INTERACTIONS
+from libs.events.rebuild import Differs, Projection, Rebuild, digest_of
+from libs.events.runtime import Runtime
+from libs.events.subscriptions import Subscription
+from tests.events.world import Crash, World, slotted, sums
+
+
+def projection(version: int = 1, subscriptions: Any = slotted) -> Projection:
+    async def clear(connection: AsyncConnection, slot: str) -> None:
+        await connection.execute(delete(sums[slot]))
+
+    async def digest(connection: AsyncConnection, slot: str) -> str:
+        return await digest_of(connection, [sums[slot]])
+
+    return Projection(
+        "sums",
+        version,
+        (INTERACTIONS, FEEDBACK),
+        lambda slot: f"sums.{slot}",
+        subscriptions,
+        clear,
+        digest,
+        max_records=7,
+    )
+
+
+async def watching(world: World, **options: Any) -> Runtime:
+    return await world.other(projections=[projection(**options)])
+
+
+async def stored(world: World, runtime: Runtime, slot: str) -> dict[str, int]:
+    async with runtime.store.reading() as connection:
+        return {row[0]: row[1] for row in (await connection.execute(select(sums[slot]))).all()}
+
+
+async def test_a_rebuild_agrees_with_the_live_slot_and_takes_over_while_events_come_in(world: World) -> None:
+    """I8: equal digests at equal positions; the old slot answers meanwhile; the new one goes on from where it was built."""
+    intake = await world.intake()
+    await world.feedback()
+    reading = await watching(world)
+    await intake.group_commit.submit([world.draft(number) for number in range(50)])
+    await world.settle()
+    live = await stored(world, reading, "a")
+    assert live == {InteractionRecorded.TYPE: 50, CaseOpened.TYPE: 50}
+
+    async def traffic() -> None:
+        for number in range(50, 80):
+            await intake.group_commit.submit([world.draft(number)])
+            await asyncio.sleep(0.01)
+
+    seen: list[tuple[int, int]] = []
+    busy = asyncio.create_task(traffic())
+    outcome = await reading.rebuild("sums", progress=lambda done, total: seen.append((done, total)))
+    await busy
+    assert (outcome.slot, outcome.switched, outcome.agrees) == ("b", True, True)
+    assert seen
+    await world.settle()
+    await intake.group_commit.submit([world.draft(number) for number in range(80, 90)])
+    for _ in range(300):  # it takes a look to notice that the other slot is live
+        await world.settle()
+        if (await stored(world, reading, "b")).get(CaseOpened.TYPE) == 90:
+            break
+        await asyncio.sleep(0.02)
+    assert await stored(world, reading, "b") == {InteractionRecorded.TYPE: 90, CaseOpened.TYPE: 90}
+    again = await reading.rebuild("sums")
+    assert (again.slot, again.agrees) == ("a", True)
+    assert await stored(world, reading, "a") == {InteractionRecorded.TYPE: 90, CaseOpened.TYPE: 90}
+
+
+async def test_a_live_slot_that_is_wrong_is_found_out_and_not_replaced_unasked(world: World) -> None:
+    intake = await world.intake()
+    reading = await watching(world)
+    await intake.group_commit.submit([world.draft(number) for number in range(10)])
+    await world.settle()
+    async with reading.store.writing() as connection:
+        await connection.execute(sums["a"].update().values(count=11))
+    with pytest.raises(Differs):
+        await reading.rebuild("sums")
+    assert await reading._following["sums"].rebuild_.live() == "a"
+    outcome = await reading.rebuild("sums", accept_difference=True)
+    assert (outcome.slot, outcome.agrees) == ("b", False)
+    assert await stored(world, reading, "b") == {InteractionRecorded.TYPE: 10}
+
+
+async def test_an_interrupted_build_goes_on_where_it_was_and_a_cancelled_one_can_be_dropped(world: World) -> None:
+    intake = await world.intake()
+    reading = await watching(world)
+    await intake.group_commit.submit([world.draft(number) for number in range(40)])
+    await world.settle()
+    passed = 0
+
+    def hook(name: str) -> None:
+        nonlocal passed
+        if name == "consumer.committed":
+            passed += 1
+            if passed == 3:
+                raise Crash(name)
+
+    faults.hook = hook
+    with pytest.raises(Crash):
+        await reading.rebuild("sums")
+    faults.hook = None
+    half = sum((await stored(world, reading, "b")).values())
+    assert 0 < half < 40
+    outcome = await reading.rebuild("sums")
+    assert outcome.events == 40 - half
+    assert outcome.agrees
+    await world.settle()
+    faults.hook = hook
+    passed = 0
+    with pytest.raises(Crash):
+        await reading.rebuild("sums")
+    faults.hook = None
+    rebuild: Rebuild = reading._following["sums"].rebuild_
+    assert await rebuild.drop()
+    assert not await rebuild.drop()
+    assert await rebuild.live() == "b"
+    assert await stored(world, reading, "a") == {}
+    assert sum((await stored(world, reading, "b")).values()) == 40
+
+
+async def test_a_crash_between_building_and_switching_leaves_the_old_one_live(world: World) -> None:
+    intake = await world.intake()
+    reading = await watching(world)
+    await intake.group_commit.submit([world.draft(number) for number in range(20)])
+    await world.settle()
+
+    def hook(name: str) -> None:
+        if name == "projection.built":
+            raise Crash(name)
+
+    faults.hook = hook
+    with pytest.raises(Crash):
+        await reading.rebuild("sums")
+    faults.hook = None
+    assert await reading._following["sums"].rebuild_.live() == "a"
+    outcome = await reading.rebuild("sums")
+    assert (outcome.events, outcome.agrees) == (0, True)
+
+
+async def test_another_version_of_a_projection_begins_anew_and_may_differ(world: World) -> None:
+    intake = await world.intake()
+    reading = await watching(world)
+    await intake.group_commit.submit([world.draft(number) for number in range(20)])
+    await world.settle()
+    newer = Rebuild(
+        projection(2, lambda slot: slotted(slot, only=(CaseOpened,))),
+        reading.store,
+        world.log,
+        reading.quarantine,
+        reading.settings,
+    )
+    outcome = await newer.run()
+    assert (outcome.agrees, outcome.switched) == (False, True)
+
+
+async def test_reactors_are_never_part_of_a_rebuild(world: World) -> None:
+    async def react(unit: Any, events: Any) -> None:
+        raise AssertionError
+
+    def mixed(slot: str) -> list[Subscription]:
+        return [*slotted(slot), Subscription("r", "reactor", (CaseOpened,), react)]
+
+    with pytest.raises(ValueError, match="must not be replayed: r"):
+        await watching(world, subscriptions=mixed)
