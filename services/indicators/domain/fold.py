@@ -15,6 +15,7 @@ from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.feedback import CaseAcknowledged, CaseClosed, CaseOpened, CaseReopened, FeedbackAnswered
 from libs.events.catalogue.findings import (
     FindingClosed,
+    FindingConfirmed,
     FindingDismissed,
     FindingOpened,
     FindingReopened,
@@ -80,8 +81,8 @@ class Fold:
         elif isinstance(data, FindingDismissed | FindingClosed | FindingReopened):
             name = {FindingDismissed: "dismissed", FindingClosed: "closed", FindingReopened: "open"}[type(data)]
             self.states[data.finding_id].append((event.sequence, name, data.at))
-        elif event.type == "lazo.finding.confirmed.v1" and getattr(data, "nature", None):
-            self.natures[getattr(data, "finding_id")].append((event.sequence, getattr(data, "nature")))  # noqa: B009
+        elif isinstance(data, FindingConfirmed) and data.nature is not None:
+            self.natures[data.finding_id].append((event.sequence, data.nature))
 
     def state(self, finding: str) -> tuple[str, datetime | None]:
         """A finding's state and, if it ended, when."""
