@@ -98,7 +98,7 @@ async def apply_topics(settings: Settings) -> dict[str, int]:
 
 async def statuses(settings: Settings, url: str | None) -> dict[str, dict[str, Any]]:
     """Each service's status, from the running services. Raises Refused when nobody answers."""
-    base = url or f"http://{'127.0.0.1' if settings.host in {'0.0.0.0', '::'} else settings.host}:{settings.port}"  # noqa: S104
+    base = url or f"http://{'127.0.0.1' if settings.host in {'0.0.0.0', '::'} else settings.host}:{settings.port}"  # noqa: S104  # a comparison
     vault = await open_vault(settings, SystemClock())
     try:
         scopes = [f"{name}:read" for name in SERVICES]

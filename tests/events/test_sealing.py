@@ -25,7 +25,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
     text=TEXT, flat=st.dictionaries(TEXT, TEXT | st.integers(-(2**53), 2**53) | st.booleans() | st.none(), max_size=5)
 )
 def test_what_is_sealed_opens_again_exactly(text: str, flat: dict[str, Any]) -> None:
-    data = {"text": text, "attributes": flat, "kind": "claim", "phone": None}
+    data: dict[str, Any] = {"text": text, "attributes": flat, "kind": "claim", "phone": None}
     seal_fields(data, ("text", "attributes", "phone"), KEY, "event-1")
     assert data["text"].startswith(PREFIX)
     assert data["attributes"].startswith(PREFIX)
