@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -36,9 +36,9 @@ Extra = Callable[[AsyncConnection, list[Appended]], Awaitable[None]]
 @dataclass(slots=True, eq=False)
 class _Request:
     items: list[Pending]
+    bodies: list[bytes]
     extra: Extra | None
     answer: "asyncio.Future[list[Appended]]"
-    bodies: dict[str, bytes] = field(default_factory=dict)
 
 
 class GroupCommit:
@@ -71,11 +71,16 @@ class GroupCommit:
             raise StoreUnavailable("the store is closing")
         if self._queued + len(drafts) > self._bound and self._queued:
             raise StoreBusy(f"{self._queued} events are waiting to be stored")
-        request = _Request(
-            [prepare(draft, draft.id or new_id(), 0) for draft in drafts],
-            extra,
-            asyncio.get_running_loop().create_future(),
-        )
+        items = [prepare(draft, draft.id or new_id(), 0) for draft in drafts]
+        # Sealed here and not by the loop, so that the processor works while the database does.
+        try:
+            keys = await self._store.keys_of(people(items))
+        except Exception as error:
+            raise (_for_caller(error) if is_transient(error) else error) from error
+        bodies = [body(item, keys) for item in items]  # not by id: one call may repeat an id with other content
+        if self._closed:
+            raise StoreUnavailable("the store is closing")
+        request = _Request(items, bodies, extra, asyncio.get_running_loop().create_future())
         self._queue.append(request)
         self._queued += len(request.items)
         if self._loop is None:
@@ -126,8 +131,7 @@ class GroupCommit:
     async def _settle(self, group: list[_Request]) -> None:
         """Commit the group, without the requests whose own part fails, and answer everybody."""
         async with asyncio.timeout(self._deadline):
-            await self._seal(group)
-            left = [request for request in group if not request.answer.done()]
+            left = list(group)
             conflicts = 0
             while left:
                 try:
@@ -141,14 +145,6 @@ class GroupCommit:
                 left = [request for request in left if request not in refused]
                 if not refused:
                     break
-
-    async def _seal(self, group: list[_Request]) -> None:
-        keys = await self._store.keys_of(people(item for request in group for item in request.items))
-        for request in group:
-            try:
-                request.bodies = {item.id: body(item, keys) for item in request.items}
-            except Exception as error:  # noqa: BLE001 - it goes to the caller whose draft it is
-                request.answer.set_exception(error)
 
     async def _commit(self, group: list[_Request]) -> set[_Request]:
         """One transaction. Gives the requests whose extra part failed: then nothing was committed."""
@@ -190,9 +186,9 @@ class GroupCommit:
         there = await dialect.firsts(connection, streams) if sqlite else {}
         first: dict[str, tuple[Pending, bytes]] = {}
         for request in group:
-            for item in request.items:
+            for item, data in zip(request.items, request.bodies, strict=True):
                 if item.draft.stream not in there and item.draft.stream not in first:
-                    first[item.draft.stream] = (item, request.bodies[item.id])
+                    first[item.draft.stream] = (item, data)
         recorded, time = dialect.time(now), dialect.time
         rows: list[Row] = [
             (

@@ -153,11 +153,13 @@ async def test_a_personal_field_without_a_person_is_refused(world: World) -> Non
 async def test_group_commit_answers_duplicates_with_the_first_fact(world: World) -> None:
     """In one call, against the store, and across concurrent calls; other content is told."""
     intake = await world.intake()
-    first = await intake.group_commit.submit([world.draft(1), world.draft(2), world.draft(1)])
+    repeated = [world.draft(1), world.draft(2), world.draft(1), world.draft(1, text="yet other words")]
+    first = await intake.group_commit.submit(repeated)
     assert [(answer.status, answer.same_content) for answer in first] == [
         ("accepted", True),
         ("accepted", True),
         ("duplicate", True),
+        ("duplicate", False),
     ]
     assert first[0].id == first[2].id
     world.clock.advance(timedelta(hours=1))
