@@ -19,8 +19,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "defects": ("{file}: {count} defectos", "{file}: {count} defects"),
     "published": ("{book}: versión {version} publicada", "{book}: version {version} published"),
     "same": (
-        "{name}: es igual a la versión {version}; nada cambia",
-        "{name}: same as version {version}; nothing changes",
+        "{book}: es igual a la versión {version}; nada cambia",
+        "{book}: same as version {version}; nothing changes",
     ),
     "refused": ("no se publicó: {detail}", "not published: {detail}"),
     "pending": (

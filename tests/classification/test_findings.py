@@ -139,8 +139,7 @@ def test_any_commands_leave_a_finding_that_its_events_alone_give_and_doing_one_t
             command = replace(command, action_id=state.action.action_id if state.action else "")
         try:
             produced = list(decide(state, command, now))
-        except Refused as refused:
-            assert refused.text("en")
+        except Refused:
             continue
         for event in produced:
             state = evolve(state, event)

@@ -20,7 +20,6 @@ from services.classification.app import build as classification
 from services.classification.counting import counted_of, fold
 from services.classification.desk import finding_row
 from services.classification.domain.findings import fold as fold_finding
-
 from tests.classification.streams import ORIGIN, WEEK, contact, days, emit, said
 
 NUMBER_OF_DAYS = 150
@@ -160,7 +159,7 @@ async def test_history_at_once_gives_the_verdicts_of_the_same_facts_arriving_liv
     once_clock, live_clock = SimulatedClock(at(NUMBER_OF_DAYS + 3)), SimulatedClock(at(0, 1))
     async with running(classification, clock=once_clock) as run:
         shuffled = story(Effects.HISTORY)
-        np.random.default_rng(5).shuffle(shuffled)  # type: ignore[arg-type]  # a list shuffles as well
+        np.random.default_rng(5).shuffle(shuffled)
         await bring_in(run, once_clock, shuffled)
         at_once = await verdicts(run)
     async with running(classification, clock=live_clock) as run:

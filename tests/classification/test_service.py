@@ -226,6 +226,6 @@ def test_lazo_rulebook_publish_writes_to_a_data_directory(tmp_path: Path, monkey
 
     command = ["rulebook", "publish", str(ROOT / "deploy/rulebooks/operator.yaml"), "--data", str(tmp_path / "data")]
     first = CliRunner().invoke(app, command)
-    assert (first.exit_code, "version 1 published" in first.output) == (0, True), first.output
+    assert (first.exit_code, "version 1 published" in first.output) == (0, True), (first.output, first.exception)
     second = CliRunner().invoke(app, command)
-    assert (second.exit_code, "same as version 1" in second.output) == (0, True), second.output
+    assert (second.exit_code, "same as version 1" in second.output) == (0, True), (second.output, second.exception)
