@@ -12,6 +12,7 @@ import asyncio
 import gc
 import json
 import time
+from typing import cast
 
 import uvloop
 
@@ -39,8 +40,7 @@ class Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class does not derive from it
         self._send()
 
     def _send(self) -> None:
@@ -72,8 +72,8 @@ class Connection(asyncio.Protocol):
             self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.stopping and exc is not None:
-            self._tally.refused[repr(exc)] = self._tally.refused.get(repr(exc), 0) + 1
+        if not self.stopping:
+            self._tally.refused[f"hung up: {exc!r}"] = self._tally.refused.get(f"hung up: {exc!r}", 0) + 1
         if not self.done.done():
             self.done.set_result(None)
 
