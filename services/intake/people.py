@@ -14,6 +14,8 @@ class Finds(Protocol):
 
     async def resolve(self, people: Sequence[Mapping[str, str]]) -> list[str]: ...
 
+    def recall(self, people: Sequence[Mapping[str, str]]) -> list[str] | None: ...
+
 
 class People:
     """Resolves identifiers to pseudonyms. While one call is under way, those who come queue up for the next.
@@ -31,6 +33,9 @@ class People:
         """The person id of each map, in order. Raises StoreUnavailable when the vault cannot answer."""
         if not people:
             return []
+        known = self._vault.recall(people)  # most customers who complain today wrote a minute ago
+        if known is not None:
+            return known
         answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         self._queue.append((people, answer))
         if self._loop is None:

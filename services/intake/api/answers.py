@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+from starlette.requests import Request
 from starlette.responses import Response
 
+from libs.service.http.app import negotiate
 from libs.service.http.problems import MEDIA_TYPE, Language, register_titles
 from services.intake.acceptance import Result
 from services.intake.domain.faults import TITLES, problem
@@ -14,23 +16,19 @@ register_titles({name: (english, spanish) for name, (spanish, english) in TITLES
 _SHOWN = 100  # faults listed at the top of an all-bad answer; each result has all of its own
 
 
-def answer(
-    results: Sequence[Result], *, single: bool, language: Language, extra: dict[str, Any] | None = None
-) -> Response:
+def answer(results: Sequence[Result], *, single: bool, request: Request) -> Response:
     """The response for a request's elements. Pointers lead from the body: `/3/customer/email` in a batch."""
-    if len(results) == 1 and results[0].status == "accepted" and not extra:
+    if len(results) == 1 and results[0].status == "accepted":
         # Ids are UUIDs: nothing in them needs escaping.
         body = (
             b'{"accepted":1,"duplicates":0,"rejected":0,"results":[{"index":0,"id":"%b","status":"accepted"}]}'
             % (results[0].id or "").encode()
         )
         return Response(body, 202, media_type="application/json")
-    return Response(*_document(results, single, language, extra or {}))
+    return Response(*_document(results, single, negotiate(request)))
 
 
-def _document(
-    results: Sequence[Result], single: bool, language: Language, extra: dict[str, Any]
-) -> tuple[bytes, int, dict[str, str], str]:
+def _document(results: Sequence[Result], single: bool, language: Language) -> tuple[bytes, int, dict[str, str], str]:
     counts = {"accepted": 0, "duplicate": 0, "rejected": 0}
     listed: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
@@ -49,7 +47,6 @@ def _document(
         "duplicates": counts["duplicate"],
         "rejected": counts["rejected"],
         "results": listed,
-        **extra,
     }
     headers: dict[str, str] = {"Content-Language": language}
     if counts["rejected"] == len(results):

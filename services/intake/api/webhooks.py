@@ -54,7 +54,7 @@ def router(parts: Parts) -> APIRouter:
         headers = {name: request.headers[name] for name in adapter.keeps if name in request.headers}
         results, faults = await _read(parts, adapter, source, delivery, headers, body)
         if not faults:
-            return answer(results, single=len(results) == 1, language=negotiate(request))
+            return answer(results, single=len(results) == 1, request=request)
         try:
             kept = await parts.unreads.keep(source_id, adapter.name, delivery, headers, body, faults)
         except UnreadFull as full:
@@ -91,7 +91,7 @@ def router(parts: Parts) -> APIRouter:
             document = problem("refused", 422, language, list(faults))
             return Response(orjson.dumps(document), 422, media_type="application/problem+json")
         await parts.unreads.drop(id)
-        response = answer(results, single=len(results) == 1, language=language)
+        response = answer(results, single=len(results) == 1, request=request)
         response.status_code = 200
         return response
 
