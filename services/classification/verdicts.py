@@ -295,11 +295,17 @@ class Publisher:
             return {row.cause: row.customers for row in await connection.execute(query)}
 
         days = (judged.last - judged.first).days + 1
+        within = (table.c.counted, table.c.motive == judged.motive, place == judged.place)
+        window = (*within, table.c.day >= judged.first, table.c.day <= judged.last)
+        query = select(table.c.supplier, func.count()).where(*window).group_by(table.c.supplier)
+        supplied = {supplier: number for supplier, number in await connection.execute(query)}  # noqa: C416  # rows are no pairs to mypy
+        total = sum(supplied.values())
+        share = max((number for supplier, number in supplied.items() if supplier), default=0) / total if total else 0.0
         if judged.series == PEERS:  # it was never better: there is no past to compare with
-            return infer(await causes(judged.first, judged.last), days, {}, 0, book)
+            return infer(await causes(judged.first, judged.last), days, {}, 0, book, share)
         before = judged.first - timedelta(days=1)
         baseline = await causes(before - timedelta(days=NATURE_BASELINE - 1), before)
-        return infer(await causes(judged.first, judged.last), days, baseline, NATURE_BASELINE, book)
+        return infer(await causes(judged.first, judged.last), days, baseline, NATURE_BASELINE, book, share)
 
     async def _withdraw(self, unit: Unit, row: Mapping[str, Any], cause: Event | Cause) -> None:
         """A correction took the ground away: what was said is taken back by a revision, the finding is left to people."""

@@ -8,6 +8,7 @@ from services.classification.domain.rulebook import Rulebook
 
 LEADING_SHARE = 0.4
 LEAST = 2.0
+SUPPLIER_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ def infer(
     """What there is more of than usual: per cause, distinct customers in the window less those its past leads one to expect.
 
     Each cause's excess counts for its nature (its own, else its component's) with weight one; `unknown` causes count for
-    nothing. The leading nature is named when it has at least 40 % of the excess and two customers; else *unknown*.
+    nothing. The leading nature is named when it has at least 40 % of the excess and two customers; else *unknown*. Where one supplier did the work in at least 80 % of
+    the window's contacts (`supplier_share`), slips of people and systems, and what nobody could tell, are the supplier's (R32).
     """
     weights: dict[Nature, float] = {}
     share = window_days / baseline_days if baseline_days else 0.0
@@ -36,11 +38,15 @@ def infer(
         if nature is not Nature.UNKNOWN and excess > 0:
             weights[nature] = weights.get(nature, 0.0) + excess
     total = sum(weights.values())
+    supplied = supplier_share >= SUPPLIER_SHARE
     if total <= 0:
-        return Reading(Nature.UNKNOWN, {})
+        return Reading(Nature.SUPPLIER if supplied else Nature.UNKNOWN, {})
     shares = {
         nature.value: round(weight / total, 4) for nature, weight in sorted(weights.items(), key=lambda item: -item[1])
     }
     leading = max(weights, key=lambda nature: weights[nature])
     named = weights[leading] >= max(LEAST, LEADING_SHARE * total)
-    return Reading(leading if named else Nature.UNKNOWN, shares)
+    nature = leading if named else Nature.UNKNOWN
+    if supplied and nature in {Nature.HUMAN, Nature.SYSTEM, Nature.UNKNOWN}:
+        nature = Nature.SUPPLIER
+    return Reading(nature, shares)
