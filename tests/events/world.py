@@ -28,7 +28,7 @@ from libs.events.clock import SimulatedClock
 from libs.events.consumer import ConsumerSpec, Discipline, Subscription
 from libs.events.engines import make_engine
 from libs.events.envelope import Event, from_record, natural_id
-from libs.events.log import Log, Outgoing, TopicPartition
+from libs.events.log import Log, Outgoing, Record, TopicPartition
 from libs.events.log_sqlite import SqliteLog
 from libs.events.runtime import Runtime, settle
 from libs.events.settings import MachinerySettings
@@ -245,11 +245,18 @@ class World:
         """Every event of a topic by partition, in log order; the chain must hold."""
         found: dict[int, list[Event]] = {}
         for number in range(await self.log.partitions(topic)):
-            records = await self.log.read(TopicPartition(topic, number), 0, 100_000)
+            records = await self.records(TopicPartition(topic, number))
             walk = Walk()
             breaks = [broken for record in records for broken in walk.feed(record)] + list(walk.end())
             assert not breaks
             found[number] = [from_record(record) for record in records]
+        return found
+
+    async def records(self, tp: TopicPartition) -> list[Record]:
+        """A whole partition; a read gives a page."""
+        found: list[Record] = []
+        while page := await self.log.read(tp, found[-1].offset + 1 if found else 0, 10_000):
+            found += page
         return found
 
     async def republish(self, records: Sequence[Outgoing]) -> None:

@@ -67,10 +67,7 @@ class GroupCommit:
         `extra` runs in the same transaction with the answers in hand; when it raises, nothing of this call is kept and the
         exception goes to the caller, while the others' drafts are committed. Raises StoreBusy, StoreUnavailable, Unsealable.
         """
-        if self._closed:
-            raise StoreUnavailable("the store is closing")
-        if self._queued + len(drafts) > self._bound and self._queued:
-            raise StoreBusy(f"{self._queued} events are waiting to be stored")
+        self._check_room(len(drafts))
         items = [prepare(draft, draft.id or new_id(), 0) for draft in drafts]
         # Sealed here and not by the loop, so that the processor works while the database does.
         try:
@@ -78,8 +75,7 @@ class GroupCommit:
         except Exception as error:
             raise (_for_caller(error) if is_transient(error) else error) from error
         bodies = [body(item, keys) for item in items]  # not by id: one call may repeat an id with other content
-        if self._closed:
-            raise StoreUnavailable("the store is closing")
+        self._check_room(len(drafts))
         request = _Request(items, bodies, extra, asyncio.get_running_loop().create_future())
         self._queue.append(request)
         self._queued += len(request.items)
@@ -87,6 +83,12 @@ class GroupCommit:
             self._loop = asyncio.create_task(self._run(), name=f"group-commit-{self._store.service}")
             self._loop.add_done_callback(_ended)
         return await request.answer
+
+    def _check_room(self, count: int) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closing")
+        if self._queued + count > self._bound and self._queued:
+            raise StoreBusy(f"{self._queued} events are waiting to be stored")
 
     async def close(self) -> None:
         """Take nothing more, and wait until all that was taken is answered."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.events.log_kafka import KafkaLog
 from tests.events.world import World
 
 
@@ -26,4 +27,13 @@ async def sqlite_world(tmp_path: Path) -> AsyncIterator[World]:
 async def postgres_world(postgres_url: str, tmp_path: Path) -> AsyncIterator[World]:
     """For what only PostgreSQL has: several instances of a service, late commits."""
     async with World(tmp_path, postgres_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def real_world(
+    postgres_url: str, kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> AsyncIterator[World]:
+    """Apache Kafka and PostgreSQL."""
+    async with World(tmp_path, postgres_url, KafkaLog(kafka_bootstrap, prefix=topic_prefix)) as made:
         yield made

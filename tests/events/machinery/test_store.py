@@ -223,7 +223,10 @@ async def test_a_full_queue_says_busy_and_a_closed_database_says_unavailable(wor
         asyncio.create_task(small.submit([world.draft(number) for number in range(start, start + 5)]))
         for start in (0, 5)
     ]
-    await asyncio.sleep(0)
+    for _ in range(1_000):
+        if small._queued == 5:  # the first five are under way, the others wait
+            break
+        await asyncio.sleep(0)
     with pytest.raises(StoreBusy):
         await small.submit([world.draft(number) for number in range(20, 26)])
     assert sum(len(found) for found in await asyncio.gather(*waiting)) == 10
