@@ -1,5 +1,7 @@
 """Intake's only place of wiring."""
 
+from starlette.middleware import Middleware
+
 from libs.events.runtime import Runtime
 from libs.service.environment import Environment
 from libs.service.http.app import make_app
@@ -61,6 +63,7 @@ async def build(environment: Environment) -> Service:
         max_items=environment.settings.max_items,
     )
     app = make_app(NAME, environment=environment, title="Lazo intake", description=DESCRIPTION)
+    app.user_middleware.append(Middleware(interactions.Shortcut, parts=parts))  # innermost: inside the edge
     for room in (interactions, sources, webhooks, customers):
         app.include_router(room.router(parts))
     return Service(NAME, app, runtime, parts=[_Closing(parts)])
