@@ -157,8 +157,14 @@ class Consumer:
         """Handle what a poll gave, in one transaction unless a culprit must be found."""
         started = asyncio.get_running_loop().time()
         # A partition that was taken away while the poll was under way has no position any more, and is no longer ours.
-        records = {tp: batch for tp, batch in found.items() if tp in self.positions}
+        # What is delivered again is passed over, or it would take the position back with it.
+        records = {
+            tp: later
+            for tp, batch in found.items()
+            if (at := self.positions.get(tp)) is not None and (later := [one for one in batch if one.offset >= at])
+        }
         if not records:
+            self.busy = False
             return
         batch = read_batch(records, self.positions, self.partitions, self.routes)
         reached = {tp: following for tp, (_, following) in batch.moves.items()}
