@@ -155,6 +155,7 @@ async def test_a_lasting_rise_is_systemic_and_bursts_are_isolated_R12_R13_G3() -
         await projections_equal_their_folds(run)
 
 
+@pytest.mark.slow
 async def test_history_at_once_gives_the_verdicts_of_the_same_facts_arriving_live_G3() -> None:
     once_clock, live_clock = SimulatedClock(at(NUMBER_OF_DAYS + 3)), SimulatedClock(at(0, 1))
     async with running(classification, clock=once_clock) as run:
@@ -216,6 +217,7 @@ async def test_a_restart_publishes_nothing_again(tmp_path: Path) -> None:
         assert await verdicts(run) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [pytest.param(0.1, id="helps"), pytest.param(2.2, id="harms")])
 async def test_an_action_is_judged_when_its_window_has_passed_G4_R95(factor: float) -> None:
     clock = SimulatedClock(at(0, 1))

@@ -23,6 +23,7 @@ def infer(
     baseline: Mapping[str, int],
     baseline_days: int,
     rulebook: Rulebook | None,
+    supplier_share: float = 0.0,
 ) -> Reading:
     """What there is more of than usual: per cause, distinct customers in the window less those its past leads one to expect.
 
