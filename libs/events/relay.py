@@ -14,11 +14,9 @@ Each step and what its failure leaves behind:
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import orjson
@@ -28,6 +26,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events import faults
+from libs.events.alone import alone
 from libs.events.chain import GENESIS, Break, Walk, chained
 from libs.events.envelope import unchained
 from libs.events.errors import Transient
@@ -100,9 +99,9 @@ class Relay:
         """Publish for ever. Every failure ends in a new start from step 1, after a pause."""
         while True:
             try:
-                async with self._alone() as alone:
-                    self.standby = not alone
-                    if alone:
+                async with self._alone() as only:
+                    self.standby = not only
+                    if only:
                         await self._live()
                         return
                 if self._stopping:
@@ -254,32 +253,9 @@ class Relay:
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
 
-    @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[bool]:
-        """Whether this is the service's one relay, for as long as the context lasts. It keeps relays from fencing each other
-        by turns; that nothing is published twice does not hang on it, but on the fence and the compare-and-set."""
-        if self.store.engine.dialect.name == "sqlite":
-            descriptor = os.open(f"{self.store.engine.url.database}.relay", os.O_CREAT | os.O_RDWR, 0o600)
-            try:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    yield False
-                else:
-                    yield True
-            finally:
-                os.close(descriptor)
-            return
-        async with self.store.engine.connect() as plain:
-            connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
-            key = {"name": f"lazo-relay-{self.store.service}"}
-            query = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || :name, 0))"
-            got = (await connection.execute(text(query), key)).scalar_one()
-            try:
-                yield bool(got)
-            finally:
-                # The session goes back to the pool; the lock must not stay with it. A broken one lost it anyway.
-                await connection.invalidate()
+    def _alone(self) -> AbstractAsyncContextManager[bool]:
+        """Whether this is the service's one relay."""
+        return alone(self.store, "relay")
 
 
 async def _delete(connection: AsyncConnection, positions: list[int]) -> int:

@@ -26,12 +26,16 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerSpec:
-    """One consumer group of a service: one position per partition of its topics."""
+    """One consumer group of a service: one position per partition of its topics.
+
+    `exclusive`: its handlers need the facts of all partitions together, so one instance consumes and the others stand by.
+    """
 
     group: str
     topics: tuple[str, ...]
     subscriptions: Sequence[Subscription]
     max_records: int = 500
+    exclusive: bool = False
 
 
 class Routes:

@@ -36,7 +36,7 @@ def consumers(deps: Dependencies) -> list[ConsumerSpec]:
     coding, monitor = subscriptions(deps)
     return [
         ConsumerSpec("classification", (INTERACTIONS,), [coding]),
-        ConsumerSpec("classification.monitor", (CLASSIFICATIONS,), [monitor], max_records=2_000),
+        ConsumerSpec("classification.monitor", (CLASSIFICATIONS,), [monitor], max_records=2_000, exclusive=True),
     ]
 
 

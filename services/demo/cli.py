@@ -41,6 +41,10 @@ def demo(
         raise typer.Exit(refuse(str(error), 2)) from None
     import importlib
 
+    # A Colombian operator: its terms count working days with the country's holidays.
+    os.environ.setdefault("LAZO_FEEDBACK_REGIME", "co")
+    os.environ.setdefault("LAZO_FEEDBACK_ORGANISATION", "Operador de ejemplo")
+
     from libs.events.clock import SimulatedClock
 
     clock = SimulatedClock(_resume_at(state))

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 
 from libs.events import faults
+from libs.events.alone import alone
 from libs.events.consumer.batch import read_batch
 from libs.events.consumer.discipline import Discipline
 from libs.events.consumer.handling import BreakerOpen, Handling
@@ -69,7 +70,24 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume for ever. Any failure ends in new positions from the store, or in a new member."""
+        if not self.spec.exclusive:
+            await self._members()
+            return
         while not self._stopping:
+            try:
+                async with alone(self.store, f"consumer-{self.spec.group}") as only:
+                    if only:
+                        await self._members()
+                        continue
+            except Exception as error:  # noqa: BLE001 - the database is away: the same pause as for any other failure
+                logger.warning("consumer %s cannot take its lock: %s", self.spec.group, type(error).__name__)
+                await self.pace.back_off(error)
+            self.busy = False  # another instance has it all in hand
+            await asyncio.sleep(self.settings.standby_poll)
+
+    async def _members(self) -> None:
+        while not self._stopping:
+            self.busy = True
             member = self.log.member(self.spec.group, self.spec.topics)
             try:
                 async with asyncio.timeout(self.settings.batch_deadline):
