@@ -140,11 +140,11 @@ class Operation:
         page = self._checked(await self.client.get("/classification/v1/findings", params={"limit": "200"})).json()
         for finding in page["items"]:
             planted = _cause_of(finding)
-            if finding["state"] == "opened" and planted is not None:
+            if finding["status"] == "opened" and planted is not None:
                 await self._command(finding, "confirm", {"reason": "visto en la revisión semanal"})
             if planted is None or planted.action_day is None or day < planted.action_day:
                 continue
-            if planted.name in self._planned or finding["state"] in {"closed", "dismissed"}:
+            if planted.name in self._planned or finding["status"] in {"closed", "dismissed"}:
                 continue
             self._planned[planted.name] = finding["finding_id"]
             plan = {
