@@ -6,7 +6,6 @@ import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import httpx
@@ -22,7 +21,8 @@ from services.feedback.app import build as feedback
 from services.indicators.app import build as indicators
 from services.intake.app import build as intake
 from services.verifying import verify_all
-from tests.e2e.ledger import CASES, Fact, Ledger, business_days, everything, received
+from tests.e2e.ledger import CASES, Fact, Ledger, everything, received
+from tests.e2e.numbers import Numbers
 
 OPERATOR = Path(__file__).resolve().parents[2] / "deploy" / "rulebooks" / "operator.yaml"
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
@@ -362,7 +362,56 @@ async def one_finding_is_opened_and_dealt_with(story: Story) -> None:
     answer = await story.client.post(f"{path}/dismiss", json={"reason": "no"})
     assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
     [seen] = (await story.get("/indicators/v1/findings"))["items"]
-    assert (seen["finding_id"], seen["state"], seen["owner"]) == (finding["finding_id"], "implemented", "ops")
+    assert (seen["finding_id"], seen["state"], seen["owner"]) == (finding["finding_id"], "confirmed", "ops")
+    assert [action["state"] for action in seen["actions"]] == ["implemented"]
+
+
+async def the_numbers_tell_what_happened(story: Story) -> None:
+    numbers = Numbers(story.client, story.ledger, START - timedelta(days=HISTORY_DAYS + 7), story.clock.now())
+    assert len(numbers.cases) == sum(fact["kind"] in CASES for fact in story.ledger.facts.values())
+    await numbers.received_and_who()
+    coded = {}
+    for text in {fact["text"] for fact in numbers.cases.values()}:
+        identity = next(i for i, fact in numbers.cases.items() if fact["text"] == text)
+        decision = await story.get(f"/classification/v1/interactions/{identity}")
+        coded[text] = (decision["motive"], decision["component"] or "unknown")
+    assert (coded[REFUND], coded[RUDE]) == (("billing.refund", "procedures"), ("care.rude", "people"))
+    await numbers.motives_and_components(coded)
+    closed_at = START + timedelta(days=4, minutes=-5)
+    closed = {story.ledger.id_of(f"first-{number}"): closed_at for number in range(8)}
+    await numbers.backlog(set(closed))
+    await numbers.times(story.acknowledged, closed)
+    await numbers.satisfaction(story.scores)
+    [finding] = (await story.get("/indicators/v1/findings"))["items"]
+    refunds = {identity: fact for identity, fact in numbers.cases.items() if fact["text"] == REFUND}
+    await numbers.systemic(refunds, datetime.fromisoformat(finding["since"]), finding)
+
+
+async def the_timelines_tell_it_in_order(story: Story) -> None:
+    identity = story.ledger.id_of("first-0")
+    case = await everything(story.client, f"/indicators/v1/cases/{natural_id('case', identity)}/timeline")
+    told = [item["what"] for item in case if item["what"] != "feedback.reported"]
+    assert told == [
+        "interaction.recorded",
+        "interaction.classified",
+        "case.opened",
+        "feedback.requested",
+        "case.acknowledged",
+        "case.assigned",
+        "case.responded",
+        "case.resolved",
+        "feedback.requested",
+        "case.closed",
+        "feedback.requested",
+        "feedback.answered",
+    ]
+    assert [item["at"] for item in case] == sorted(item["at"] for item in case)
+    assert case[0]["words"]["text"] == SAYINGS[0][0]
+    assert case[-1]["words"]["comment"] == "Gracias por el arreglo"
+    customer = (await story.get(f"/intake/v1/interactions/{identity}"))["customer"]["customer_id"]
+    whole = await everything(story.client, f"/indicators/v1/customers/{customer}/timeline")
+    print([(i["at"], i["what"], i["facts"], i["case_id"]) for i in whole if i["event_id"] not in {j["event_id"] for j in case}])
+    assert [item["event_id"] for item in whole] == [item["event_id"] for item in case]
 
 
 @pytest.mark.timeout(300)
@@ -381,6 +430,8 @@ async def test_a_complaint_goes_all_the_way_round_on_either_pair_of_engines_G7_G
         await the_survey_fires_by_the_clock(story)
         await the_store_goes_wrong(story)
         await one_finding_is_opened_and_dealt_with(story)
+        await the_numbers_tell_what_happened(story)
+        await the_timelines_tell_it_in_order(story)
         for service in run.services.values():
             status = await service.runtime.status()
             assert (status.behind, status.pending, status.parked, status.idle) == (0, 0, 0, True), service.name
