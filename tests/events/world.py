@@ -49,7 +49,7 @@ sums = {
     for slot in ("a", "b")
 }
 
-FAST = MachinerySettings(backoff_first=0.01, backoff_most=0.05, standby_poll=0.05, relay_poll=0.02, poll_timeout=0.2)
+FAST = MachinerySettings(backoff_first=0.01, backoff_most=0.05, standby_poll=0.2, relay_poll=0.02, poll_timeout=0.2)
 
 
 class Crash(BaseException):
@@ -233,10 +233,10 @@ class World:
         fingerprint = self.vault.hash(text)
         return Draft(f"interaction/{interaction}", data, customer, START, id=interaction, fingerprint=fingerprint)
 
-    async def settle(self, timeout: float = 30) -> None:
+    async def settle(self, timeout: float = 60) -> None:
         await settle(self.alive, timeout)
 
-    async def settle_only(self, runtime: Runtime, timeout: float = 30) -> None:
+    async def settle_only(self, runtime: Runtime, timeout: float = 60) -> None:
         await settle([runtime], timeout)
 
     # What there is, and what there should be.

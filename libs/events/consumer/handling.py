@@ -23,6 +23,7 @@ logger = logging.getLogger("lazo.consumer")
 
 # Conflicts with other transactions settle by going again at once; a handler that always conflicts has a bug.
 CONFLICTS = 5
+STARTS = 2  # of a batch, by different processes, that are let go by before it is gone through record by record
 BATCH = "*batch"  # the attempts of a whole batch: how many processes began it
 RECORD = "*record"  # the attempts of one record by processes that ended in the middle of it
 
@@ -262,13 +263,13 @@ class Handling:
 
     async def _begin(self, batch: Batch) -> None:
         """Before the first batch that this process has of a partition: count the processes that began at this offset. The
-        second one goes record by record, since the first did not live to commit. In the steady state nothing is written: a
-        record that kills is met again by a process that does count."""
+        third one goes record by record, since two did not live to commit; the second may only be a new owner beside a
+        zombie. In the steady state nothing is written: a record that kills is met again by a process that does count."""
         for tp, (expected, following) in batch.moves.items():
             if tp in self._counted:
                 continue
             starts = await self._bump(tp, expected, BATCH)
-            if starts > 1 or await self._was_careful(tp, expected):
+            if starts > STARTS or await self._was_careful(tp, expected):
                 logger.warning("%s begins %s@%d for the %d. time: record by record", self.group, tp, expected, starts)
                 self._careful[tp] = following
             self._counted.add(tp)
@@ -301,7 +302,7 @@ class Handling:
         tp, (expected, _) = next(iter(one.moves.items()))
         made = await self._bump(tp, expected, RECORD)
         faults.point("quarantine.attempted")
-        if made <= self.settings.attempts or not one.events:
+        if made < self.settings.attempts or not one.events:  # the starts of the batch are attempts too
             await self._together(one)
             return
         record, event, wanted = one.events[0]

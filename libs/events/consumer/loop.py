@@ -111,6 +111,7 @@ class Consumer:
             if found is None:
                 return
             if not found:
+                self.busy = bool(member.unpositioned())  # a member that owns nothing is not busy either
                 self.pace.well()
                 continue
             self.busy = True

@@ -374,11 +374,13 @@ async def test_an_unknown_outcome_of_a_commit_is_settled_by_reading_the_position
     faults.hook = hook
     await world.feedback()
     accepted: dict[str, int] = {}
-    for start in range(0, 50, 10):
+    for start in range(0, 1_000, 10):
+        if not left:
+            break
         accepted |= await submit(intake, world, range(start, start + 10))
-        await asyncio.sleep(0.02)
-    await world.settle()
+        await asyncio.sleep(0.05)
     assert left == 0
+    await world.settle()
     await world.check(accepted)
 
 
