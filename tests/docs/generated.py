@@ -84,7 +84,7 @@ def _default(model: type[BaseSettings], name: str) -> str:
     if name in {"data", "regimes_folder"}:
         return "`~/.local/share/lazo`" if name == "data" else "`deploy/rulebooks/regimes`"
     value = field.get_default(call_default_factory=True, validated_data={})
-    if value is PydanticUndefined or value is None or value == "" or value == {}:
+    if value is PydanticUndefined or not (value or isinstance(value, int | float)):
         return "–"
     if isinstance(value, frozenset | tuple):
         return f"`{','.join(sorted(str(part) for part in value))}`"
@@ -110,7 +110,7 @@ def events_table() -> str:
     for topic in topics.ALL:
         rows = []
         for name, model in catalogue.types().items():
-            if model.TOPIC == topic:
+            if topic == model.TOPIC:
                 own = model.__doc__ if model.__doc__ and "__doc__" in vars(model) else ""
                 personal = ", ".join(f"`{field}`" for field in catalogue.personal_fields(model)) or "–"
                 rows.append([f"[`{name}`](../../schemas/events/{name}.json)", personal, " ".join((own or "").split())])
@@ -154,7 +154,7 @@ def routes_tables() -> str:
         scopes = {
             (method, route.path_format): _scope(route.dependant)
             for route in _routes(app.routes)
-            for method in route.methods
+            for method in route.methods or ()
         }
         for path, operations in document["paths"].items():
             for method, operation in operations.items():

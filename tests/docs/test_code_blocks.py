@@ -61,7 +61,7 @@ def script(page: str, port: int) -> str:
     return "\n".join(parts)
 
 
-def run(page: str, directory: Path, timeout: float = 110) -> tuple[int, str]:
+def run(page: str, directory: Path, timeout: float = 170) -> tuple[int, str]:
     """Execute a page; exit code and all it said. What it left running in the background is ended."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAZO_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
@@ -90,6 +90,8 @@ def run(page: str, directory: Path, timeout: float = 110) -> tuple[int, str]:
     return code, output.read_text(errors="replace")
 
 
+# A page may start all of Lazo and call a dozen commands: 15 s on an idle machine, ten times that on a crowded one.
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_code_blocks_of_a_page_run_as_written(page: Path, tmp_path: Path) -> None:
     code, output = run(page.read_text(encoding="utf-8"), tmp_path)
