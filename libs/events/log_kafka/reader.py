@@ -26,7 +26,8 @@ class Reader:
         self._isolation = isolation
         self._lock = asyncio.Lock()
         self._consumer: AIOKafkaConsumer | None = None
-        self._at: tuple[KafkaPartition, int] | None = None
+        self._topics: set[str] = set()  # whose partitions are assigned, so that going from one to the other costs nothing
+        self._at: dict[KafkaPartition, int] = {}  # the offset after what was handed out last
         self._void: dict[KafkaPartition, tuple[int, int]] = {}
 
     @contextlib.asynccontextmanager
@@ -35,7 +36,8 @@ class Reader:
             try:
                 async with asyncio.timeout(self._log.deadline):
                     if self._consumer is None:
-                        self._consumer, self._at = self._log.new_consumer(None, self._isolation), None
+                        self._topics, self._at = set(), {}
+                        self._consumer = self._log.new_consumer(None, self._isolation)
                         await self._consumer.start()
                     yield self._consumer
             except BaseException as error:
@@ -65,15 +67,32 @@ class Reader:
         first, last = self._void.get(self._log.kafka(plain), (start, start))
         return last if first <= start <= last else start
 
+    async def _assign(self, consumer: Any, topic: str) -> None:
+        """Let the consumer know all partitions of every topic that was read. A new assignment throws away what was fetched
+        ahead and the metadata of other topics, which costs 100 ms until aiokafka asks again."""
+        if topic in self._topics:
+            return
+        topics = self._topics | {topic}
+        tps = [
+            self._log.kafka(TopicPartition(name, number))
+            for name in topics
+            for number in range(await self._log.partitions(name))
+        ]
+        consumer.assign(tps)
+        consumer.pause(*tps)
+        for tp in tps:
+            consumer.seek(tp, 0)  # a partition without a position holds up all others of its broker
+        self._topics, self._at = topics, {}
+
     async def read(self, plain: TopicPartition, start: int, limit: int) -> list[Record]:
         tp = self._log.kafka(plain)
         async with self._ready() as consumer:
+            await self._assign(consumer, plain.topic)
             end = (await consumer.end_offsets([tp]))[tp]
             begin = self.void_until(plain, start)
             if begin >= end:
                 return []
-            if self._at != (tp, begin):  # else what was fetched ahead is used
-                consumer.assign([tp])
+            if self._at.get(tp) != begin:  # else what was fetched ahead is used
                 consumer.seek(tp, begin)
             consumer.resume(tp)
             while True:
@@ -84,9 +103,9 @@ class Reader:
             if await consumer.position(tp) >= end:
                 consumer.pause(tp)  # or it would ask the broker for more until somebody reads again
             if found:
-                self._at = (tp, found[-1].offset + 1)
+                self._at[tp] = found[-1].offset + 1
             else:
                 # Whoever asks how far behind he is asks again and again what stands behind a marker.
-                self._at = (tp, await consumer.position(tp))
-                self._void[tp] = (start, self._at[1])
+                self._at[tp] = await consumer.position(tp)
+                self._void[tp] = (start, self._at[tp])
             return [self._log.record(record) for record in found]
