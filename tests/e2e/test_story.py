@@ -391,6 +391,8 @@ async def the_timelines_tell_it_in_order(story: Story) -> None:
     identity = story.ledger.id_of("first-0")
     case = await everything(story.client, f"/indicators/v1/cases/{natural_id('case', identity)}/timeline")
     told = [item["what"] for item in case if item["what"] != "feedback.reported"]
+    reports = [item["facts"]["status"] for item in case if item["what"] == "feedback.reported"]
+    assert sorted(reports) == ["accepted"] * 3 + ["delivered"] * 3 + ["sent"] * 3, "a case shows what became of its messages"
     assert told == [
         "interaction.recorded",
         "interaction.classified",
@@ -410,7 +412,6 @@ async def the_timelines_tell_it_in_order(story: Story) -> None:
     assert case[-1]["words"]["comment"] == "Gracias por el arreglo"
     customer = (await story.get(f"/intake/v1/interactions/{identity}"))["customer"]["customer_id"]
     whole = await everything(story.client, f"/indicators/v1/customers/{customer}/timeline")
-    print([(i["at"], i["what"], i["facts"], i["case_id"]) for i in whole if i["event_id"] not in {j["event_id"] for j in case}])
     assert [item["event_id"] for item in whole] == [item["event_id"] for item in case]
 
 

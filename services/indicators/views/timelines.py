@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Table, select
+from sqlalchemy import ColumnElement, Table, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.indicators.tables import Facts
@@ -31,6 +31,7 @@ _CODING = (
     "motive", "cause", "component", "factor", "expectation", "severity", "procedure", "norm", "act", "rulebook_version",
     "confidence", "revision", "review",
 )  # fmt: skip
+_MESSAGES = {"requested": 1_000, "reported": 1_001, "expired": 1_002, "answered": 1_002}  # places after those of the case
 _MOST = 5_000  # entries of each sort; a person with more contacts than this is a system
 
 
@@ -62,8 +63,17 @@ async def one_case(connection: AsyncConnection, t: Facts, case_id: str, as_of: i
     contacts = {entry.interaction_id for entry in entries if entry.interaction_id is not None}
     if contacts:
         entries += await _contacts(connection, t, t.interactions.c.interaction_id.in_(sorted(contacts)), as_of)
-    entries += await _messages(connection, t, t.feedback.c.case_id == case_id, as_of)
-    return in_order(entries)
+    # What a channel reports names the request alone; the customer is there for the index.
+    f, asked = t.feedback, t.feedback.alias("asked")
+    reported = and_(
+        f.c.what == "reported",
+        f.c.customer_id.in_(select(asked.c.customer_id).where(asked.c.case_id == case_id)),
+        f.c.request_id.in_(select(asked.c.request_id).where(asked.c.case_id == case_id)),
+    )
+    messages = await _messages(connection, t, or_(f.c.case_id == case_id, reported), as_of)
+    for message in messages:
+        message.case_id = case_id
+    return in_order(entries + messages)
 
 
 def in_order(entries: list[Entry]) -> list[Entry]:
@@ -164,7 +174,7 @@ async def _messages(
             row["case_id"],
             None,
             facts,
-            place=1_000,
+            place=_MESSAGES[row["what"]],
         )
         if row["body"] is not None:
             entry.sealed["comment"] = Sealed(row["body"], row["customer_id"], row["event_id"], "comment")
