@@ -28,7 +28,7 @@ from libs.events.tables import machinery
 from libs.events.timers import Timer
 
 START = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
-REMINDER = timedelta(hours=6)
+REMINDER = timedelta(minutes=4)
 KEYS = 7
 PARTITIONS = 2
 SERVICES = ("intake", "feedback", "indicators")

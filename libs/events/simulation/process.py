@@ -62,6 +62,7 @@ class Process:
         self.dead = False
         self.tasks: set[asyncio.Task[Any]] = set()
         self.connections: list[SteppedConnection] = []
+        self.asleep = 0  # so many decisions long it does nothing
         self.crash_at: str | None = None
         self.faults: dict[str, str] = {}
         self.runtime: Runtime | None = None

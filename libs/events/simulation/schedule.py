@@ -14,9 +14,10 @@ WEIGHTS: dict[str, float] = {
     "append": 70,  # a client sends facts, new ones or (one in four) ones sent before
     "twice": 8,  # two clients send the same new fact at the same moment
     "refuse": 3,  # a fact whose own part of the transaction fails
-    "late": 6,  # the next appended positions become visible after higher ones, or fill such a gap
+    "late": 16,  # the next appended positions become visible after higher ones, or fill such a gap
     "hold": 18,  # one waiting task is forgotten for a while; others overtake it
-    "start": 16,  # a process starts, as the second of its service if one is alive
+    "start": 26,  # a process starts, as the second of its service if one is alive
+    "zombie": 9,  # a process sleeps for a while, as SIGSTOP would have it, and a successor starts
     "kill": 6,
     "crash": 14,  # a process is to end at a crash point
     "commit": 9,  # the next commit fails, or is done and said to have failed

@@ -10,7 +10,7 @@ class Unlocked(Relay):
     """A relay that believes to be alone: the lock keeps peace between relays, nothing that is promised hangs on it. So
     zombies are as frequent here as the schedule wants them."""
 
-    def _alone(self):  # type: ignore[no-untyped-def] # noqa: ANN202 - the same type as the method it replaces
+    def _alone(self):  # type: ignore[no-untyped-def]
         return _yes()
 
 

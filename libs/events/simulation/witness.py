@@ -106,7 +106,7 @@ class Witness:
         wanted = ", ".join("?" * len(states))
         query = (
             'SELECT id, number, consumer_group, handler, state, topic, "offset", key, event_id, error FROM quarantine'
-            f" WHERE state IN ({wanted}) ORDER BY number"  # noqa: S608 - question marks
+            f" WHERE state IN ({wanted}) ORDER BY number"
         )
         return [Item(*row) for name in self._stores for row in self.rows(name, query, *states)]
 
