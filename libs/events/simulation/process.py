@@ -64,7 +64,7 @@ class Process:
         self.connections: list[SteppedConnection] = []
         self.asleep = 0  # so many decisions long it does nothing
         self.crash_at: str | None = None
-        self.faults: dict[str, str] = {}
+        self.faults: dict[str, list[str]] = {}
         self.runtime: Runtime | None = None
         self.log: SteppedLog | None = None
         self._coins = 0
@@ -116,10 +116,11 @@ class Process:
 
     def fault(self, kind: str) -> str | None:
         """What is to go wrong with the next commit or publish."""
-        found = self.faults.pop(kind, None)
-        if found is not None:
-            self.simulation.note(f"{self}: {kind} {found}")
-        return found
+        waiting = self.faults.get(kind)
+        if not waiting:
+            return None
+        self.simulation.note(f"{self}: {kind} {waiting[-1]}")
+        return waiting.pop()
 
     def coin(self) -> bool:
         """Now this, now that."""

@@ -5,7 +5,7 @@ import logging
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -105,8 +105,10 @@ class Simulation:
         self._numbers = 0
         self._plan: Iterator[Step] = iter(())
         self._calm: asyncio.Future[None] | None = None
+        self._goal: Callable[[], list[str]] = list
         self._calm_until = 0.0
         self._calm_decisions = 0
+        self._directory, self._generation = directory, 0
         paths = {name: directory / f"{name}.db" for name in model.SERVICES}
         for path in paths.values():
             path.write_bytes(_empty_store())
@@ -151,21 +153,21 @@ class Simulation:
         for service in model.SERVICES:
             self.start(service)
         self._plan = iter(schedule)
-        await self._until_calm()  # the schedule runs out first
+        await self.until_calm()  # the schedule runs out first
         self._stop_faults()
-        await self._until_calm()
+        await self.until_calm()
         await invariants.settle_unknown(self)
-        await self._until_calm()
+        await self.until_calm()
         invariants.while_parked(self)
         await self._repair()
         self.skew = dict.fromkeys(self.skew, timedelta(days=3).total_seconds())
         for process in self.alive():
             if process.runtime is not None:
                 process.runtime.alarm.wake()
-        await self._until_calm()
+        await self.until_calm()
         invariants.at_rest(self)
         await self._rebuild_at_rest()
-        await self._until_calm()
+        await self.until_calm()
         await invariants.commutes(self)
 
     def _end(self) -> None:
@@ -208,7 +210,7 @@ class Simulation:
             for process in self.alive():
                 for consumer in [] if process.runtime is None else process.runtime.consumers:
                     consumer.resume()
-            await self._until_calm()
+            await self.until_calm()
             parked = self.witness.quarantine("parked")
             if not parked:
                 return
@@ -217,11 +219,31 @@ class Simulation:
         raise Violation("I9", f"cannot be replayed: {self.witness.quarantine('parked')[:3]}")
 
     async def _rebuild_at_rest(self) -> None:
+        """I8: a projection built again is the same."""
         before = self.witness.live_group()
         await self.inside("indicators", self._rebuild())
-        await self._until_calm()
+        await self.until_calm()
         if self.witness.live_group() == before:
             raise Violation("I8", f"a rebuild at rest did not switch from {before}: {self.notes[-3:]}")
+        invariants.rebuilt_is_fold(self)
+
+    async def fold_in_order(self, topics: Sequence[str]) -> None:
+        """indicators from nothing, one topic after the other."""
+        for process in self.alive("indicators"):
+            process.end()
+        self._generation += 1
+        path = self._directory / f"indicators-{self._generation}.db"
+        path.write_bytes(_empty_store())
+        self.disks["indicators"] = Disk("indicators", str(path), self._committed)
+        self.witness.open("indicators", path)
+        self._seen["indicators"] = {}
+        self.start("indicators")
+        for number, topic in enumerate(topics):
+            later = {tp for tp in self.witness.ends() if tp.topic in topics[number + 1 :]}
+            self.broker.slow = dict.fromkeys(later, CALM_DECISIONS)
+            self.broker.ring()
+            await self.until_calm(lambda topic=topic: [text for text in invariants.unrest(self) if topic in text])
+        await self.until_calm()
 
     # Decisions.
 
@@ -260,15 +282,16 @@ class Simulation:
             self._calm.set_result(None)
             return
         if self._calm is not None and (self.loop.time() > self._calm_until or self._calm_decisions > CALM_DECISIONS):
-            raise Violation("I13", f"still not at rest: {invariants.unrest(self)}")
+            raise Violation("I13", f"still not at rest: {self._goal()}")
         self._pass_time()
 
     def _at_rest(self) -> bool:
         # With faults about, the end of the schedule is all that is waited for.
-        return self.faulty or not invariants.unrest(self)
+        return self.faulty or not self._goal()
 
-    async def _until_calm(self) -> None:
-        """Let everybody go on until nothing is left to do. Raises Violation of I13."""
+    async def until_calm(self, goal: Callable[[], list[str]] | None = None) -> None:
+        """Let everybody go on until nothing is left to do, or nothing of what `goal` names. Raises Violation of I13."""
+        self._goal = goal or (lambda: invariants.unrest(self))
         self._calm_until = self.loop.time() + CALM_SECONDS
         self._calm_decisions = 0
         self._calm = self.loop.create_future()
@@ -408,12 +431,13 @@ class Simulation:
     def _step_commit(self, number: int) -> None:
         alive = self.alive()
         if alive:
-            alive[number // 2 % len(alive)].faults["commit"] = "lost" if number % 2 else "unknown"
+            several = 1 + number // 64  # a sick disk is sick for a while
+            alive[number // 2 % len(alive)].faults["commit"] = ["lost" if number % 2 else "unknown"] * several
 
     def _step_publish(self, number: int) -> None:
         alive = [process for process in self.alive() if process.service != "indicators"]
         if alive:
-            alive[number // 3 % len(alive)].faults["publish"] = "unknown" if number % 3 else "lost"
+            alive[number // 3 % len(alive)].faults["publish"] = ["unknown" if number % 3 else "lost"]
 
     def _step_clock(self, number: int) -> None:
         self.skew[model.SERVICES[number % 3]] = (number // 3 % 25 - 12) * 3600.0

@@ -51,6 +51,11 @@ class Witness:
         for database in (self._log, *self._stores.values()):
             database.close()
 
+    def open(self, service: str, path: Path) -> None:
+        """Look at another database from now on."""
+        self._stores[service].close()
+        self._stores[service] = sqlite3.connect(path, isolation_level=None)
+
     def rows(self, service: str, query: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._stores[service].execute(query, values).fetchall()
 
