@@ -136,7 +136,12 @@ class _Reader:
         self._scalars = yaml.SafeLoader("")
 
     def document(self, text: str) -> object:
+        depth = 0
         for event in yaml.parse(text, Loader=_LOADER):
+            # Before anything is composed: libyaml takes a minute over a hundred thousand brackets.
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH + 1:
+                raise RecursionError
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
                 self.found.append(Found(Defect("alias", ()), _place(event)))
                 return {} if self.found else None

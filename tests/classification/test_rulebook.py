@@ -225,3 +225,12 @@ def test_lazo_rulebook_check_prints_file_line_column_and_exits_1(
     assert f"{file}:{line}:{column}: «gone» no existe en causes" in result.output
     file.write_text(SMALL, "utf-8")
     assert CliRunner().invoke(app, ["rulebook", "check", str(file)]).exit_code == 0
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 20_000, "- " * 50_000, "? " * 50_000])
+def test_a_hundred_thousand_brackets_are_refused_at_once(text: str) -> None:
+    """libyaml alone takes a minute over them."""
+    reading = read(text)
+    assert [item.defect.code for item in reading.found] == ["syntax"]
+    assert not reading.sound

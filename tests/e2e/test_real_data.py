@@ -51,7 +51,12 @@ class Importer:
         mapping = ROOT / "deploy" / "mappings" / f"{source}.yaml"
         command = [sys.executable, "-m", "services", "import", str(file), "--source", source, "--mapping", str(mapping)]
         return subprocess.Popen(
-            [*command, "--json"], cwd=ROOT, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*command, "--json"],
+            cwd=ROOT,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
 
     def totals(self, file: Path, source: str) -> dict[str, Any]:
@@ -113,13 +118,15 @@ async def coded_counted_and_seen(run: Running) -> None:
     known = sum(point["numerator"] for point in shares)
     assert known == sum(point["value"] for point in points if point["group"]["motive"] != "unknown")
     assert 0 < known < FACTS, "a telecom's rulebook knows some motives of banking, and not all"
-    assert await everything(run.client, "/feedback/v1/requests", state="all") == [], "somebody is written to about history"
+    assert await everything(run.client, "/feedback/v1/requests", state="all") == [], (
+        "somebody is written to about history"
+    )
     pareto = (await run.client.get("/indicators/v1/pareto", params={"from": "2014-01-01", "to": "2018-12-31"})).json()
     assert pareto["cases"] == FACTS
     # The console shows the same: the number itself stands in the page.
     form = {"content-type": "application/x-www-form-urlencoded"}
     assert (await run.client.post("/login", content=f"key={run.key}", headers=form)).status_code == 303
-    page = await run.client.get("/?from=2014-01-01&to=2018-12-31&lang=en")
+    page = await run.client.get("/causes?from=2014-01-01&to=2018-12-31&lang=en")
     assert page.status_code == 200
     assert f"{FACTS:,}" in page.text
 
@@ -129,7 +136,9 @@ async def services_take_it_in(engines: EnginePair) -> None:
     builders = (intake, classification, feedback, indicators)
     async with running(*builders, clock=clock, engines=engines) as run:
         answer = await run.client.post(
-            "/classification/v1/rulebook/publish", content=OPERATOR.read_bytes(), headers={"content-type": "application/yaml"}
+            "/classification/v1/rulebook/publish",
+            content=OPERATOR.read_bytes(),
+            headers={"content-type": "application/yaml"},
         )
         assert answer.status_code == 201, answer.text
         await run.settle(180)
@@ -154,11 +163,14 @@ def test_both_real_files_enter_exactly_once_through_kills_and_are_coded_and_coun
     importer = Importer(engines)
     before = 0
     began = time.monotonic()
+
     def lap(what: str) -> None:
         print(f"{time.monotonic() - began:.1f} {what}", file=sys.__stderr__, flush=True)
+
     for (name, source, accepted, skipped), kills in zip(FILES, ((1,), (1, 1_000)), strict=True):
         file = tmp_path / Path(name).name
         shutil.copyfile(shared_data / name, file)
+        stored = before
         for more in kills:
             stored = importer.killed(file, source, more)
             lap("killed")

@@ -114,7 +114,9 @@ async def it_is_set_up(story: Story) -> None:
     answer = await story.client.post("/intake/v1/sources", json={"id": "crm", "name": "CRM", "region": "CO"})
     assert answer.status_code == 201, answer.text
     answer = await story.client.post(
-        "/classification/v1/rulebook/publish", content=OPERATOR.read_bytes(), headers={"content-type": "application/yaml"}
+        "/classification/v1/rulebook/publish",
+        content=OPERATOR.read_bytes(),
+        headers={"content-type": "application/yaml"},
     )
     assert answer.status_code == 201, answer.text
 
@@ -297,7 +299,9 @@ async def the_customer_answers(story: Story, item: dict[str, Any], form: dict[st
     """GET records nothing (R50); POST does; a second POST changes nothing."""
     path = httpx.URL(item["link"]).raw_path.decode()
     request = f"/feedback/v1/requests/{item['request_id']}"
-    async with httpx.AsyncClient(transport=story.client._transport, base_url=story.client.base_url) as customer:  # noqa: SLF001  # without a key
+    async with httpx.AsyncClient(
+        transport=story.client._transport, base_url=story.client.base_url
+    ) as customer:  # without a key
         for suffix in ("", "?score=5"):
             page = await customer.get(path + suffix)
             assert (page.status_code, "<form" in page.text) == (200, True)
@@ -331,7 +335,9 @@ async def the_store_goes_wrong(story: Story) -> None:
 
 async def one_finding_is_opened_and_dealt_with(story: Story) -> None:
     findings = await everything(story.client, "/classification/v1/findings")
-    assert [(item["slice"]["motive"], item["slice"]["touchpoint"]) for item in findings] == [("billing.refund", "store")]
+    assert [(item["slice"]["motive"], item["slice"]["touchpoint"]) for item in findings] == [
+        ("billing.refund", "store")
+    ]
     path = f"/classification/v1/findings/{findings[0]['finding_id']}"
     finding = await story.get(path)
     assert (finding["nature"], finding["status"]) == ("procedure", "opened")
@@ -392,7 +398,9 @@ async def the_timelines_tell_it_in_order(story: Story) -> None:
     case = await everything(story.client, f"/indicators/v1/cases/{natural_id('case', identity)}/timeline")
     told = [item["what"] for item in case if item["what"] != "feedback.reported"]
     reports = [item["facts"]["status"] for item in case if item["what"] == "feedback.reported"]
-    assert sorted(reports) == ["accepted"] * 3 + ["delivered"] * 3 + ["sent"] * 3, "a case shows what became of its messages"
+    assert sorted(reports) == ["accepted"] * 3 + ["delivered"] * 3 + ["sent"] * 3, (
+        "a case shows what became of its messages"
+    )
     assert told == [
         "interaction.recorded",
         "interaction.classified",

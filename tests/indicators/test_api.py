@@ -53,6 +53,15 @@ async def test_an_indicator_answers_in_the_shape_of_the_contract_R30(site: Site)
     assert body["points"][0]["period"] == "2026-01-05"
 
 
+async def test_lists_over_many_years_are_not_refused_for_periods_they_do_not_have(site: Site) -> None:
+    years = {"from": "1990-01-01", "to": "2030-12-31"}
+    for path in ("pareto", "touchpoints", "interactions", "export", "charts/pareto"):
+        answer = await site.client.get(f"{BASE}/{path}", params=years)
+        assert answer.status_code == 200, answer.text
+    assert (await site.client.get(f"{BASE}/pareto", params=years)).json()["cases"] > 0
+    assert (await site.client.get(f"{BASE}/indicators/csat", params=years)).status_code == 422, "days of forty years"
+
+
 async def test_the_catalogue_says_what_every_number_is_in_both_languages(site: Site) -> None:
     for language, name in (("es", "Quejas recibidas"), ("en", "Complaints received")):
         body = (await site.client.get(f"{BASE}/indicators", headers={"Accept-Language": language})).json()

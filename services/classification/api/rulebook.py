@@ -32,7 +32,7 @@ def router(context: Context) -> APIRouter:
 
     @routes.get("/rulebook", summary="The rulebook in force, or any version of it")
     async def get_rulebook(
-        request: Request, principal: Reader, version: Annotated[int | None, Query(ge=1)] = None
+        request: Request, principal: Reader, version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
     ) -> Response:
         async with context.store.reading() as connection:
             found = await views.rulebook(connection, version)

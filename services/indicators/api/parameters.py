@@ -109,16 +109,25 @@ def _split(params: QueryParams) -> tuple[list[tuple[str, str]], dict[str, list[s
 
 
 def query_of(
-    params: QueryParams, now: datetime, default_zone: str, *, also: Iterable[str] = (), limit: int = LIMIT
+    params: QueryParams,
+    now: datetime,
+    default_zone: str,
+    *,
+    also: Iterable[str] = (),
+    limit: int = LIMIT,
+    whole: bool = False,
 ) -> Query:
-    """The question in a request. Parameters other than the common ones must be named in `also`. Raises Problem 422."""
+    """The question in a request. Parameters other than the common ones must be named in `also`. Raises Problem 422.
+
+    `whole`: about the range as one period, which then may be as long as it likes.
+    """
     try:
-        return _query(params, now, default_zone, {*CORE, *also}, limit)
+        return _query(params, now, default_zone, {*CORE, *also}, limit, whole=whole)
     except Wrong as wrong:
         raise Problem.fields([wrong.error]) from None
 
 
-def _query(params: QueryParams, now: datetime, default_zone: str, known: set[str], limit: int) -> Query:
+def _query(params: QueryParams, now: datetime, default_zone: str, known: set[str], limit: int, *, whole: bool) -> Query:
     plain, where = _split(params)
     for name, _ in plain:
         if name not in known:
@@ -148,12 +157,17 @@ def _query(params: QueryParams, now: datetime, default_zone: str, known: set[str
     if end <= start:
         raise Wrong("to", "empty-range", "lies before `from`")
     try:
-        spans = periods(start, end, _granularity(granularity), zone, limit)
+        # 300 years have 3,600 months; by days a list over three years would be refused for periods it does not have.
+        spans = (
+            periods(start, end, "month", zone, 4_000)
+            if whole
+            else periods(start, end, _granularity(granularity), zone, limit)
+        )
     except TooManyPeriods:
         raise Wrong(
             "granularity", "too-many-periods", f"more than {limit} periods; take a coarser one or a shorter range"
         ) from None
-    return Query(
+    found = Query(
         periods=spans,
         zone=zone,
         now=micros(now),
@@ -162,6 +176,7 @@ def _query(params: QueryParams, now: datetime, default_zone: str, known: set[str
         as_of=None if known_at is None else micros(known_at),
         rulebook=whole_number(params, "rulebook"),
     )
+    return found.whole() if whole else found
 
 
 def _granularity(name: str) -> Granularity:

@@ -37,8 +37,11 @@ def _known(code: str) -> Indicator:
         raise Problem(404, "", f"there is no indicator {code[:60]!r}; /indicators/v1/indicators lists them") from None
 
 
-def _question(request: Request, desk: Reads, *also: str, only: frozenset[str] = frozenset()) -> Query:
-    return query_of(request.query_params, desk.clock.now(), desk.settings.time_zone, also={*also, *only, "lang"})
+def _question(
+    request: Request, desk: Reads, *also: str, only: frozenset[str] = frozenset(), whole: bool = False
+) -> Query:
+    known = {*also, *only, "lang"}
+    return query_of(request.query_params, desk.clock.now(), desk.settings.time_zone, also=known, whole=whole)
 
 
 async def answer_of(desk: Reads, indicator: Indicator, query: Query) -> Answer:
@@ -108,7 +111,7 @@ async def pareto(
     request: Request, principal: Principal = Depends(READ), desk: Reads = Depends(reads)
 ) -> dict[str, Any]:
     """Values of a dimension by their cases, with how many hold 80 % of them, whom they touch and since when (R04, R08)."""
-    query = _question(request, desk, "by").whole()
+    query = _question(request, desk, "by", whole=True)
     language = negotiate(request)
     try:
         by = choice(request.query_params, "by", DIMENSIONS, "motive")
@@ -136,7 +139,7 @@ async def touchpoints(
     request: Request, principal: Principal = Depends(READ), desk: Reads = Depends(reads)
 ) -> dict[str, Any]:
     """R28: problems and good contacts side by side."""
-    query = _question(request, desk).whole()
+    query = _question(request, desk, whole=True)
     async with desk.open() as (connection, t):
         found = await lists.touchpoints(connection, t, query, minimum=desk.settings.minimum)
     return {"items": [documents.touchpoint(one) for one in found], "next": None}
@@ -154,7 +157,7 @@ async def interactions(
     desk: Reads = Depends(reads),
 ) -> dict[str, Any]:
     """Contacts with their coding in force. What people wrote is opened for keys with `indicators:admin` only."""
-    query = _question(request, desk, "customer", only=PAGE).whole()
+    query = _question(request, desk, "customer", only=PAGE, whole=True)
     for name in query.where:
         if name in {"nature", "verdict"}:
             raise Problem.field(
@@ -276,7 +279,7 @@ async def chart(
         base, form = name, "json"
     if form not in {"json", "svg", "png"}:
         raise Problem(404, "", "charts are .svg, .png or, without an ending, a Vega-Lite specification")
-    query = _question(request, desk, "theme", "by")
+    query = _question(request, desk, "theme", "by", whole=base == "pareto")
     try:
         theme = choice(request.query_params, "theme", ("light", "dark"), "light")
         by = choice(request.query_params, "by", DIMENSIONS, "motive")
@@ -325,12 +328,12 @@ async def finding_list(
 )  # fmt: skip
 async def export(request: Request, principal: Principal = Depends(READ), desk: Reads = Depends(reads)) -> Response:
     """CSV (RFC 4180, UTF-8): contacts with their coding (without what people wrote), or the points of an indicator."""
-    query = _question(request, desk, "format", "of")
     try:
         choice(request.query_params, "format", ("csv",), "csv")
         of = choice(request.query_params, "of", ("interactions", *INDICATORS), "interactions")
     except Wrong as wrong:
         raise Problem.fields([wrong.error]) from None
+    query = _question(request, desk, "format", "of", whole=of == "interactions")
     lines: AsyncIterator[bytes] = (
         contact_lines(desk, query) if of == "interactions" else point_lines(await answer_of(desk, _known(of), query))
     )

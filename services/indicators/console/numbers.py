@@ -256,7 +256,7 @@ async def causes(visit: Visit) -> Values:
     except Wrong as wrong:
         raise Problem(422, "", wrong.error.detail) from None
     if "from" in params or "to" in params:
-        query, chosen = asked(visit, "by", "days").whole(), None
+        query, chosen = asked(visit, "by", "days", whole=True), None
         link = urlencode(rest(visit, "by", "lang"))
     else:
         async with visit.desk.open() as (connection, t):

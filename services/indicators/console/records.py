@@ -31,7 +31,7 @@ from services.indicators.views.scope import findings
 async def contacts(visit: Visit) -> Values:
     voice, params = visit.voice, visit.request.query_params
     finding_id = params.get("finding")
-    query = asked(visit, "customer", "finding", "after", "days").whole()
+    query = asked(visit, "customer", "finding", "after", "days", whole=True)
     ids = None
     async with visit.desk.open() as (connection, t):
         named = None

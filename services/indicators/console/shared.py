@@ -93,10 +93,10 @@ async def status_of(visit: Visit) -> Values:
     }
 
 
-def asked(visit: Visit, *also: str) -> Query:
+def asked(visit: Visit, *also: str, whole: bool = False) -> Query:
     """The question in the page's address, in the words of the API."""
     now = visit.desk.clock.now()
-    return query_of(visit.request.query_params, now, visit.desk.settings.time_zone, also={"lang", *also})
+    return query_of(visit.request.query_params, now, visit.desk.settings.time_zone, also={"lang", *also}, whole=whole)
 
 
 def rest(visit: Visit, *without: str) -> list[tuple[str, str]]:

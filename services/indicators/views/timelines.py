@@ -31,7 +31,12 @@ _CODING = (
     "motive", "cause", "component", "factor", "expectation", "severity", "procedure", "norm", "act", "rulebook_version",
     "confidence", "revision", "review",
 )  # fmt: skip
-_MESSAGES = {"requested": 1_000, "reported": 1_001, "expired": 1_002, "answered": 1_002}  # places after those of the case
+_MESSAGES = {
+    "requested": 1_000,
+    "reported": 1_001,
+    "expired": 1_002,
+    "answered": 1_002,
+}  # places after those of the case
 _MOST = 5_000  # entries of each sort; a person with more contacts than this is a system
 
 
