@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -77,7 +77,9 @@ class Runtime:
         self.relay = Relay(self.store, log, self.publishes, settings) if self.publishes else None
 
         def consumer(spec: ConsumerSpec) -> Consumer:
-            return Consumer(spec, self.store, log, self.quarantine, settings, discipline)
+            made = Consumer(spec, self.store, log, self.quarantine, settings, discipline)
+            made.observe = self._observed
+            return made
 
         self._consumers = [consumer(spec) for spec in consumers]
         self._following = {
@@ -88,6 +90,8 @@ class Runtime:
         }
         self.alarm = Alarm(self.store, clock, timers or {}, self.quarantine, settings)
         self.commits = 0
+        self.observe: Callable[[str, int, float], None] | None = None
+        """Told of each batch: consumer group, events, seconds."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.store.on_commit(self._count)
 
@@ -99,6 +103,10 @@ class Runtime:
     async def rebuild(self, name: str, *, progress: Progress | None = None, accept_difference: bool = False) -> Rebuilt:
         """Build a projection again beside the live one and switch to it. Raises Differs, KeyError."""
         return await self._following[name].rebuild(progress=progress, accept_difference=accept_difference)
+
+    def _observed(self, group: str, events: int, seconds: float) -> None:
+        if self.observe is not None:
+            self.observe(group, events, seconds)
 
     def _count(self, what: Committed) -> None:
         self.commits += 1

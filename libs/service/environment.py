@@ -14,6 +14,7 @@ from libs.events.errors import is_transient
 from libs.events.log import Log
 from libs.events.log_sqlite import SqliteLog
 from libs.events.master_key import decoded, from_file, read_or_make
+from libs.events.settings import MachinerySettings
 from libs.events.vault import Vault
 from libs.service.keys import Keyring
 from libs.service.lock import DirectoryLock
@@ -160,6 +161,10 @@ class Environment:
                 self.settings.database_target(service), service=service, pool_size=self.settings.pool
             )
         return self._engines[service]
+
+    def machinery(self) -> MachinerySettings:
+        """The bounds of every service's machinery, with what the settings say of them."""
+        return MachinerySettings(stuck_after=self.settings.stalled_after)
 
     async def migrate(self, service: str, location: Path) -> None:
         """Bring the service's database to the newest revision in `location`; once per process."""

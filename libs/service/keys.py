@@ -12,7 +12,7 @@ from functools import lru_cache
 import orjson
 from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 
-from libs.events.engines import reading, writing
+from libs.events.engines import glancing, reading, writing
 from libs.events.vault import Cache, Vault, instant, microseconds
 from libs.events.vault_tables import api_keys
 from libs.service.settings import SERVICES
@@ -188,7 +188,7 @@ class Keyring:
         return principal
 
     async def _stored(self, which: ColumnElement[bool]) -> tuple[Principal | None, int | None]:
-        async with reading(self.vault.engine) as connection:
+        async with glancing(self.vault.engine) as connection:
             row = (await connection.execute(select(api_keys).where(which))).one_or_none()
         if row is None or row.revoked_us is not None:
             return None, None

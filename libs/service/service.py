@@ -38,6 +38,7 @@ class Service:
         """Machinery first, then the other parts, then ready."""
         self._stopping = False
         self.app.state.stopping.clear()
+        self.runtime.observe = self.app.state.metrics.handled
         await self.runtime.start()
         self._running = True
         for part in self.parts:

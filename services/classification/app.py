@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from libs.events.runtime import Runtime
 from libs.service.environment import Environment
 from libs.service.http import make_app
+from libs.service.http.quarantine import quarantine_routes
 from libs.service.service import Service
 from libs.service.settings import BadSettings, load
 from services.classification.api import findings, interactions, monitors, rulebook
@@ -50,6 +51,7 @@ async def build(environment: Environment) -> Service:
         clock=environment.clock,
         consumers=consumers(dependencies),
         timers=timer_handlers(dependencies),
+        settings=environment.machinery(),
     )
     context = Context(
         store=runtime.store,
@@ -64,4 +66,5 @@ async def build(environment: Environment) -> Service:
     for room in (rulebook, interactions, monitors, findings):
         app.include_router(room.router(context))
     app.include_router(findings.commands(context))
+    app.include_router(quarantine_routes(NAME))
     return Service(NAME, app, runtime)

@@ -7,6 +7,7 @@ from libs.events.runtime import Runtime
 from libs.events.subscriptions import ConsumerSpec
 from libs.service.environment import Environment
 from libs.service.http import make_app
+from libs.service.http.quarantine import quarantine_routes
 from libs.service.service import Service
 from libs.service.settings import BadSettings, load
 from services.feedback.api.cases import cases_router
@@ -57,6 +58,7 @@ async def build(environment: Environment) -> Service:
         clock=environment.clock,
         consumers=[ConsumerSpec(NAME, (INTERACTIONS,), subscriptions(dependencies))],
         timers=timer_handlers(dependencies),
+        settings=environment.machinery(),
     )
     hub = Hub()
     runtime.store.on_commit(hub.committed)
@@ -73,4 +75,5 @@ async def build(environment: Environment) -> Service:
     app = make_app(NAME, environment=environment, title="Lazo feedback", description=DESCRIPTION)
     for router in (cases_router, commands_router, requests_router, pages_router):
         app.include_router(router(context))
+    app.include_router(quarantine_routes(NAME))
     return Service(NAME, app, runtime)

@@ -3,9 +3,9 @@
 from libs.events.runtime import Runtime
 from libs.service.environment import Environment
 from libs.service.http.app import make_app
+from libs.service.http.quarantine import quarantine_routes
 from libs.service.service import Service
 from libs.service.settings import load
-from services.indicators.api.quarantine import router as quarantine
 from services.indicators.api.reads import Reads
 from services.indicators.api.routes import router
 from services.indicators.console.assets import Assets
@@ -27,6 +27,7 @@ async def build(environment: Environment) -> Service:
         vault=environment.vault,
         clock=environment.clock,
         projections=[projection(settings.batch)],
+        settings=environment.machinery(),
     )
     app = make_app(
         NAME,
@@ -37,6 +38,6 @@ async def build(environment: Environment) -> Service:
     app.state.reads = Reads(engine, environment.clock, environment.vault, settings)
     app.state.assets = Assets()
     app.include_router(router)
-    app.include_router(quarantine)
+    app.include_router(quarantine_routes(NAME))
     app.include_router(console)
     return Service(name=NAME, app=app, runtime=runtime)

@@ -45,6 +45,7 @@ async def build(environment: Environment) -> Service:
         vault=vault,
         clock=clock,
         timers={TIMER: erasure.finish},
+        settings=environment.machinery(),
     )
     store = runtime.store
     known, people = Sources(store, vault, clock), People(vault)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from libs.events import faults
 from libs.events.alone import alone
@@ -12,7 +12,7 @@ from libs.events.consumer.handling import BreakerOpen, Handling
 from libs.events.errors import Zombie, is_conflict
 from libs.events.horizon import horizon, seen
 from libs.events.log import Log, LogError, Member, Record, TopicPartition
-from libs.events.pace import Pace
+from libs.events.pace import Pace, rest
 from libs.events.quarantine import Quarantine
 from libs.events.settings import MachinerySettings
 from libs.events.store import Store
@@ -46,6 +46,7 @@ class Consumer:
         self.partitions: dict[str, int] = {}  # of each topic
         self.busy = True  # until positioned; then from the records of a poll to the commit
         self.records = 0
+        self.observe: Callable[[str, int, float], None] | None = None  # told group, events, seconds of each batch
         self._stopping = False
         self._poll: asyncio.Task[dict[TopicPartition, list[Record]]] | None = None
         self._told = 0.0
@@ -118,6 +119,7 @@ class Consumer:
             faults.point("consumer.polled")
             try:
                 await self.step(member, found)
+                await rest(sum(map(len, found.values())), self.settings, self.store)
             except Zombie as error:
                 logger.info("consumer %s: %s", self.spec.group, error)
                 await self.position(member, again=True)
@@ -193,13 +195,11 @@ class Consumer:
             await self.handling.handle(batch)
         self.positions.update(reached)
         self.records += batch.size
+        if self.observe is not None:
+            self.observe(self.spec.group, batch.size, asyncio.get_running_loop().time() - started)
         self.pace.moved()
         self.busy = False
-        self._measure(batch.size, asyncio.get_running_loop().time() - started)
         await self._hint(member)
-
-    def _measure(self, records: int, seconds: float) -> None:
-        """Overridden by whoever counts."""
 
     async def _hint(self, member: Member) -> None:
         """Tell lag tools; best effort, and not more often than they look."""
