@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 from sqlalchemy import func, select
 
 from libs.service.http.problems import Problem
+from libs.service.http.quarantine import shown
 from services.indicators.api import documents
-from services.indicators.api.quarantine import shown
 from services.indicators.console.shared import (
     PAGE,
     Values,
