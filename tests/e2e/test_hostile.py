@@ -19,56 +19,10 @@ import orjson
 import pytest
 import standardwebhooks
 
-from tests.faults.site import ROOT, SERVICES, Process, Site
+from tests.e2e.server import INTERACTIONS, Server
+from tests.faults.site import ROOT, SERVICES
 
 OPERATOR = ROOT / "deploy" / "rulebooks" / "operator.yaml"
-INTERACTIONS = "/intake/v1/interactions"
-
-
-class Server:
-    """The running process, a client with an admin key, and what was accepted so far."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.site = Site(folder, environment | {"LAZO_LANGUAGE": "en"}, embedded=True)
-        self.client = httpx.Client(base_url=self.process.url, headers=self.site.headers(), timeout=60)
-        self.accepted: dict[str, str] = {}
-
-    @property
-    def process(self) -> Process:
-        return self.site.processes[0]
-
-    def up(self) -> None:
-        self.site.start()
-        self.site.ready()
-        answer = self.client.post("/intake/v1/sources", json={"id": "crm", "name": "CRM", "region": "CO"})
-        assert answer.status_code == 201, answer.text
-
-    def post(self, content: Any, **headers: str) -> httpx.Response:
-        """To interactions; remembers what was accepted."""
-        body = content if isinstance(content, bytes) else orjson.dumps(content)
-        answer = self.client.post(INTERACTIONS, content=body, headers={"content-type": "application/json"} | headers)
-        if answer.status_code == 202:
-            for result in answer.json()["results"]:
-                if result["status"] == "accepted":
-                    assert result["id"] not in self.accepted, "accepted twice"
-                    self.accepted[result["id"]] = ""
-        return answer
-
-    def status(self, service: str) -> dict[str, Any]:
-        answer = self.client.get(f"/{service}/v1/status")
-        assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
-
-    def received(self) -> int:
-        """Cases by indicator 1, once everything came to rest."""
-        self.site.settled(90)
-        points = self.client.get("/indicators/v1/indicators/1", params={"granularity": "month"}).json()["points"]
-        return int(sum(point["value"] for point in points))
-
-    def close(self) -> None:
-        self.client.close()
-        self.site.close()
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,11 @@ class Process:
         self.send(signal.SIGTERM)
         return self._child.wait(40) if self._child is not None else None
 
+    @property
+    def pid(self) -> int:
+        assert self._child is not None, "not started"
+        return self._child.pid
+
     def running(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
