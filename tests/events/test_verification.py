@@ -1,7 +1,7 @@
 """`lazo verify` finds what somebody did to a log or a store, and says where (G6, G7)."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from services.verifying import MESSAGES, as_dict, lines, summary
 from tests.events.world import World
 
 COUNT = 40
+
+FIELD = r"{(\w+)}"
 
 
 async def filled(world: World, count: int = COUNT) -> Store:
@@ -344,8 +346,7 @@ def test_no_message_lacks_a_language_or_a_value() -> None:
     assert used - set(MESSAGES) == set()
     for kind, words in MESSAGES.items():
         assert set(words) == {"en", "es"}
-        fields: Callable[[str], set[str]] = lambda text: set(re.findall(r"{(\w+)}", text))  # noqa: E731
-        assert fields(words["en"]) == fields(words["es"]), kind
+        assert set(re.findall(FIELD, words["en"])) == set(re.findall(FIELD, words["es"])), kind
 
 
 @pytest.mark.slow

@@ -139,12 +139,13 @@ class KafkaPublisher:
     async def _discard(self, producer: AIOKafkaProducer) -> None:
         """Cut it off. `stop()` would first try to deliver what is buffered, for ever if need be; here nothing may follow."""
         producer._closed = True  # noqa: SLF001 - pinned aiokafka: no public way to drop a producer without flushing
-        task = producer._sender.sender_task  # noqa: SLF001
+        task = producer._sender.sender_task  # noqa: SLF001 - as above
         await patiently(producer.client.close())  # requests in flight fail now, not after their timeout
         if task is not None:
             task.cancel()
             await asyncio.wait([task], timeout=CLOSE_SECONDS)
-        accumulator = producer._message_accumulator  # noqa: SLF001
-        for batch in [*accumulator._pending_batches, *(b for queue in accumulator._batches.values() for b in queue)]:  # noqa: SLF001
-            if batch._drain_waiter.done():  # noqa: SLF001
+        accumulator = producer._message_accumulator  # noqa: SLF001 - as above
+        queued = accumulator._batches.values()  # noqa: SLF001 - as above
+        for batch in [*accumulator._pending_batches, *(b for queue in queued for b in queue)]:  # noqa: SLF001 - as above
+            if batch._drain_waiter.done():  # noqa: SLF001 - as above
                 retrieved(batch._drain_waiter)  # noqa: SLF001 - failed by aiokafka for nobody

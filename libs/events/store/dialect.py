@@ -73,7 +73,7 @@ class Sqlite:
         last = (await connection.exec_driver_sql("SELECT coalesce(max(position), 0) FROM events")).scalar_one()
         numbered = [(last + index, *row) for index, row in enumerate(rows, start=1)]
         await connection.exec_driver_sql(
-            f"INSERT INTO events (position, {_NAMES}) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})",  # noqa: S608
+            f"INSERT INTO events (position, {_NAMES}) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})",  # noqa: S608 - constants
             numbered,
         )
         await connection.exec_driver_sql(
@@ -96,7 +96,7 @@ class Sqlite:
 
     async def streams(self, connection: AsyncConnection, streams: Collection[str]) -> Sequence[Any]:
         found: Any = await connection.exec_driver_sql(
-            SELECT_EVENTS + " WHERE stream IN (SELECT value FROM json_each(?)) ORDER BY stream, version",  # noqa: S608
+            SELECT_EVENTS + " WHERE stream IN (SELECT value FROM json_each(?)) ORDER BY stream, version",  # noqa: S608 - constants
             (_json(streams),),
         )
         rows: Sequence[Any] = found.all()

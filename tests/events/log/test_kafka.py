@@ -13,7 +13,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from libs.events.log import Log, LogError, LogUnavailable, Outgoing, PublisherSpent, TopicPartition, UnknownOutcome
 from libs.events.log_kafka import KafkaLog
 from tests.engines.kafka import KafkaServer
-from tests.events.log.behaviour import LogBehaviour, Opener, all_of, drain, numbers, outgoing, settled
+from tests.events.log.behaviour import LogBehaviour
+from tests.events.log.tools import Opener, all_of, drain, numbers, outgoing, settled
 
 T0, T1 = TopicPartition("facts", 0), TopicPartition("facts", 1)
 

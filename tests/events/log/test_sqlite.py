@@ -11,7 +11,8 @@ import pytest
 
 from libs.events.log import Log, LogUnavailable, Outgoing, TopicPartition
 from libs.events.log_sqlite import SqliteLog
-from tests.events.log.behaviour import LogBehaviour, Opener, all_of, outgoing
+from tests.events.log.behaviour import LogBehaviour
+from tests.events.log.tools import Opener, all_of, outgoing
 
 T0 = TopicPartition("facts", 0)
 
