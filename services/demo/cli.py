@@ -35,7 +35,7 @@ def demo(
 
     folder = data or Path(os.environ.get("LAZO_DATA") or "lazo-demo")
     try:
-        settings = load(Settings, data=folder, port=port, host=host, log_level="warning")
+        settings = load(Settings, data=folder, port=port, host=host, log_level="warning", access_log=False)
         state = _state(folder, seed, days, end)
     except (BadSettings, ValueError) as error:
         raise typer.Exit(refuse(str(error), 2)) from None
@@ -115,11 +115,15 @@ async def _play(
 
         await operation.play(state["played"], progress)
         seconds = time.monotonic() - began
-        _say(
-            f"El año está completo ({operation.sent} contactos, {seconds:.0f} s). Sigue en tiempo real; Ctrl-C para terminar."
-            if spanish
-            else f"The year is complete ({operation.sent} contacts, {seconds:.0f} s). It goes on in real time; Ctrl-C to stop."
+        done = (
+            f"{operation.sent} contactos, {seconds:.0f} s" if spanish else f"{operation.sent} contacts, {seconds:.0f} s"
         )
+        if stay:
+            rest = "Sigue en tiempo real" if spanish else "It goes on in real time"
+        else:
+            rest = "La consola queda abierta" if spanish else "The console stays open"
+        ended = "El año está completo" if spanish else "The year is complete"
+        _say(f"{ended} ({done}). {rest}; Ctrl-C {'para terminar' if spanish else 'to stop'}.")
         if not stay:
             return
         number = 0
