@@ -1,6 +1,6 @@
 """The limit of M1: FastAPI and the same pydantic model, nothing behind it; one worker on the same loop and parser.
 
-    python -m bench.bare_web --port 8000
+python -m bench.bare_web --port 8000
 """
 
 from __future__ import annotations

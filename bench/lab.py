@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -58,9 +58,8 @@ class Served:
         """Seconds until ready."""
         began = time.perf_counter()
         while True:
-            with contextlib.suppress(OSError):
-                with urllib.request.urlopen(self.address + path, timeout=5):  # noqa: S310
-                    return time.perf_counter() - began
+            with contextlib.suppress(OSError), urllib.request.urlopen(self.address + path, timeout=5):  # noqa: S310
+                return time.perf_counter() - began
             if self.process.poll() is not None:
                 raise Failed(f"ended with code {self.process.returncode}:\n{self.said()}")
             if time.perf_counter() - began > timeout:
@@ -98,7 +97,7 @@ class Lab:
         self._children: list[subprocess.Popen[bytes]] = []
         self._prefixes = 0
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

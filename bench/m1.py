@@ -32,14 +32,29 @@ def bare_web(lab: Lab) -> Served:
     port = free_port()
     log = lab.directory / "bare-web.log"
     environment = lab.environment(database=None, kafka=None)
-    served = Served(lab.spawn([sys.executable, "-m", "bench.bare_web", "--port", str(port)], environment, log), port, environment, log)
+    served = Served(
+        lab.spawn([sys.executable, "-m", "bench.bare_web", "--port", str(port)], environment, log),
+        port,
+        environment,
+        log,
+    )
     served.wait_ready()
     return served
 
 
 def drive(lab: Lab, served: Served, run: str, **options: Any) -> dict[str, Any]:
     """One measurement by the client; Failed when anything was refused."""
-    command = [sys.executable, "-m", "bench.client", "--port", str(served.port), "--run", run, "--key", served.key or "none"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.client",
+        "--port",
+        str(served.port),
+        "--run",
+        run,
+        "--key",
+        served.key or "none",
+    ]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
     found: dict[str, Any] = lab.json_of(command)

@@ -38,7 +38,9 @@ async def bare_insert(url: str, bodies: list[bytes], seconds: float, first: int)
     """Rows a second, and the number of the next stream."""
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(TABLE.format(text='text COLLATE "C"', bytes="bytea").replace("TABLE", "TABLE IF NOT EXISTS"))
+        await connection.execute(
+            TABLE.format(text='text COLLATE "C"', bytes="bytea").replace("TABLE", "TABLE IF NOT EXISTS")
+        )
         number = first
         began = time.perf_counter()
         while (now := time.perf_counter()) - began < seconds:

@@ -110,7 +110,9 @@ async def _fold(connection: asyncpg.Connection, batch: list[AIOKafkaConsumer]) -
         data = orjson.loads(record.value)
         at = datetime.fromisoformat(data.get("occurred_at") or data["received_at"])
         identity = record.topic + data["interaction_id"]
-        rows.append((identity, record.topic, data["customer_id"], at, data["kind"], data["channel"], data.get("motive")))
+        rows.append(
+            (identity, record.topic, data["customer_id"], at, data["kind"], data["channel"], data.get("motive"))
+        )
     counted = Counter((row[3].date(), row[1], row[5]) for row in rows)
     async with connection.transaction():
         await connection.copy_records_to_table("bare", records=rows)
@@ -145,7 +147,7 @@ async def measure(lab: Lab) -> list[Bar]:
                 seen.setdefault(name, []).append(found["rate"])
         note("M4 " + ", ".join(f"{name} {found[-1]:,.0f}/s" for name, found in seen.items()))
     rate = {name: middle(found) for name, found in seen.items()}
-    peers = {name: rate[name] for name in ("faststream", "quixstreams") if name in rate}
+    peers: dict[str, float] = {name: rate[name] for name in ("faststream", "quixstreams") if name in rate}
     absent = [name for name in ("faststream", "quixstreams") if name not in rate]
     return [
         at_least("M4", "rebuild the indicators from the log against bare fold", rate["rebuild"], "1/s", 0.4, rate["bare"]),

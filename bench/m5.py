@@ -24,7 +24,7 @@ def flow(lab: Lab, served: Served, database: str, *, seconds: float) -> dict[str
         "--seconds", str(seconds),
     ]  # fmt: skip
     found: dict[str, Any] = lab.json_of(command)
-    if found["refused"] or any(found["lost"].values()):
+    if found["refused"] or found["unanswered"] or any(found["lost"].values()):
         raise Failed(f"M5: {found}\n{served.said()}")
     return found
 

@@ -5,6 +5,7 @@ a warm package cache, from the first line to the first chart with numbers in it.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -75,9 +76,7 @@ def _key(log: Path) -> str | None:
 def _has_numbers(port: int, key: str) -> bool:
     request = urllib.request.Request(f"http://127.0.0.1:{port}{CHART}", headers={"Authorization": f"Bearer {key}"})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            import json
-
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own address
             rows = json.loads(answer.read())
     except OSError:
         return False
@@ -101,9 +100,13 @@ def run(lab: Lab) -> list[Bar]:
     ]
     demo = first_chart(lab)
     if demo is None:
-        bars.append(Bar("M7.demo", "`make demo` to the first chart", None, "s", "<= 120 s", None, note="it did not run here"))
+        bars.append(
+            Bar("M7.demo", "`make demo` to the first chart", None, "s", "<= 120 s", None, note="it did not run here")
+        )
     else:
         bars.append(
-            at_most("M7.demo", "`make demo` to the first chart", demo[1], "s", 120, note=f"serving after {demo[0]:.0f} s")
+            at_most(
+                "M7.demo", "`make demo` to the first chart", demo[1], "s", 120, note=f"serving after {demo[0]:.0f} s"
+            )
         )
     return bars

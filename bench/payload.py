@@ -27,7 +27,7 @@ class Contacts:
 
     def __init__(self, run: str, *, known: int = 5_000, new: int = 10) -> None:
         self._run, self._known, self._new = run, known, new
-        self._random = Random(f"{run}/{known}/{new}")  # noqa: S311 - repeatable, not secret
+        self._random = Random(f"{run}/{known}/{new}")
         self._number = 0
         self._tail = [
             f'"kind":"{self._random.choice(KINDS)}","channel":"{self._random.choice(CHANNELS)}",'
@@ -70,8 +70,6 @@ class Contacts:
                 body = self.body().decode()
                 before, _, rest = body.partition('"customer":{"id":"')
                 customer = rest.partition('"')[0]
-                part.append(
-                    (before + '"customer":{"id":"' + rest.replace(customer, f"k-{number}", 3)).encode()
-                )
+                part.append((before + '"customer":{"id":"' + rest.replace(customer, f"k-{number}", 3)).encode())
             made.append(b"\n".join(part))
         return made

@@ -12,7 +12,6 @@ import orjson
 
 from bench.lab import MASTER_KEY, Lab
 from bench.payload import CHANNELS, KINDS, PLACES, PRODUCTS, TOUCHPOINTS
-from libs.events.catalogue.base import EventData
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.feedback import CaseOpened
 from libs.events.catalogue.interactions import InteractionRecorded
@@ -23,6 +22,7 @@ from libs.service.environment import Environment
 from libs.service.settings import Settings, load
 
 SEALED = "lz1." + "QmVuY2htYXJrcyBob2xkIG5vYm9keSdzIHdvcmRz" * 5  # as long as a sealed sentence
+Fact = InteractionRecorded | InteractionClassified | CaseOpened
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -41,10 +41,10 @@ async def environment(lab: Lab, *, database: str, kafka: str, prefix: str) -> As
         await opened.close()
 
 
-def facts(count: int) -> list[tuple[str, list[EventData]]]:
+def facts(count: int) -> list[tuple[str, list[Fact]]]:
     """Contacts with what became of them: recorded, coded, opened as a case; each with its customer."""
-    random = Random(4)  # noqa: S311 - repeatable, not secret
-    made: list[tuple[str, list[EventData]]] = []
+    random = Random(4)
+    made: list[tuple[str, list[Fact]]] = []
     for number in range(count):
         customer = f"cus_{natural_id('bench', str(random.randrange(20_000)))}"
         interaction, at = natural_id("interaction", "bench", str(number)), START + timedelta(seconds=37 * number)
@@ -84,7 +84,7 @@ def facts(count: int) -> list[tuple[str, list[EventData]]]:
     return made
 
 
-def records(found: Sequence[tuple[str, Sequence[EventData]]], partitions: int) -> list[Outgoing]:
+def records(found: Sequence[tuple[str, Sequence[Fact]]], partitions: int) -> list[Outgoing]:
     """The events as their services' relays would publish them, chained."""
     services = {"lazo.interactions": "intake", "lazo.classifications": "classification", "lazo.feedback": "feedback"}
     sequence = dict.fromkeys(services, 0)
@@ -95,8 +95,12 @@ def records(found: Sequence[tuple[str, Sequence[EventData]]], partitions: int) -
             topic = data.TOPIC
             sequence[topic] += 1
             values = data.__pydantic_serializer__.to_python(data, mode="json", exclude_none=True)
-            event_id = values["interaction_id"] if topic == "lazo.interactions" else natural_id(data.TYPE, values["interaction_id"])
-            at = getattr(data, "occurred_at", None) or getattr(data, "received_at", START)
+            event_id = (
+                values["interaction_id"]
+                if topic == "lazo.interactions"
+                else natural_id(data.TYPE, values["interaction_id"])
+            )
+            at = data.received_at if isinstance(data, CaseOpened) else data.occurred_at
             event = Event(
                 event_id, data.TYPE, f"/lazo/{services[topic]}", f"bench/{event_id}", 1, sequence[topic], at,
                 at + timedelta(seconds=1), customer, event_id, None, None, orjson.dumps(values),

@@ -1,6 +1,6 @@
 """Peer of M4: FastStream, one message at a time, one upsert each (its documented way), on asyncpg.
 
-    .bench/peers/bin/python bench/peers/faststream_upsert.py --kafka HOST:PORT --topic T --group G --url postgresql://… --events 10000
+.bench/peers/bin/python bench/peers/faststream_upsert.py --kafka HOST:PORT --topic T --group G --url postgresql://… --events 10000
 """
 
 import argparse
@@ -18,7 +18,9 @@ UPSERT = (
     "INSERT INTO counts (day, kind, channel, n) VALUES ($1, $2, $3, 1)"
     " ON CONFLICT (day, kind, channel) DO UPDATE SET n = counts.n + 1"
 )
-TABLE = "CREATE TABLE IF NOT EXISTS counts (day text, kind text, channel text, n bigint, PRIMARY KEY (day, kind, channel))"
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS counts (day text, kind text, channel text, n bigint, PRIMARY KEY (day, kind, channel))"
+)
 
 
 async def main() -> None:

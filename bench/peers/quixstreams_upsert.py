@@ -1,6 +1,6 @@
 """Peer of M4: Quix Streams, an upsert per event in `sdf.update`, on psycopg, committed with its checkpoints.
 
-    .bench/peers/bin/python bench/peers/quixstreams_upsert.py --kafka HOST:PORT --topic T --group G --url postgresql://… --events 10000
+.bench/peers/bin/python bench/peers/quixstreams_upsert.py --kafka HOST:PORT --topic T --group G --url postgresql://… --events 10000
 """
 
 import argparse
@@ -16,7 +16,9 @@ UPSERT = (
     "INSERT INTO counts (day, kind, channel, n) VALUES (%s, %s, %s, 1)"
     " ON CONFLICT (day, kind, channel) DO UPDATE SET n = counts.n + 1"
 )
-TABLE = "CREATE TABLE IF NOT EXISTS counts (day text, kind text, channel text, n bigint, PRIMARY KEY (day, kind, channel))"
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS counts (day text, kind text, channel text, n bigint, PRIMARY KEY (day, kind, channel))"
+)
 
 
 def main() -> None:

@@ -93,8 +93,9 @@ def _sqlite(url: URL, pool_size: int, for_migrations: bool, echo: bool) -> Async
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        reading = connection.get_execution_options().get("lazo_read", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        options = connection.get_execution_options()
+        if not options.get("lazo_glance", False):
+            connection.exec_driver_sql("BEGIN" if options.get("lazo_read", False) else "BEGIN IMMEDIATE")
 
     return engine
 
@@ -157,6 +158,17 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         connection = await plain.execution_options(lazo_read=True)
         async with connection.begin():
             yield connection
+
+
+@asynccontextmanager
+async def glancing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """For one reading statement, or several that need not agree: each sees a snapshot of its own. On PostgreSQL this is one
+    trip to the server instead of four, on SQLite one to the thread instead of three."""
+    async with engine.connect() as plain:
+        options: dict[str, Any] = {"lazo_glance": True}
+        if engine.dialect.name != "sqlite":
+            options["isolation_level"] = "AUTOCOMMIT"
+        yield await plain.execution_options(**options)
 
 
 async def truncate_wal(engine: AsyncEngine, *, attempts: int = 20, pause: float = 0.05) -> bool:

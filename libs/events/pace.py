@@ -2,8 +2,12 @@
 
 import asyncio
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from libs.events.settings import MachinerySettings
+
+if TYPE_CHECKING:
+    from libs.events.store import Store
 
 
 class Pace:
@@ -45,3 +49,14 @@ class Pace:
     def idle_seconds(self) -> float:
         """Real seconds since something was done."""
         return monotonic() - self.last_move
+
+
+async def rest(done: int, settings: MachinerySettings, store: "Store") -> None:
+    """After a small batch, let a few more events gather before the next one.
+
+    A transaction of the log and one of the database cost the same for one event as for fifty (a broker, a server and this
+    process together 15 ms of processor time). At 200 events a second that is most of what two cores can do; resting 20 ms
+    divides it by four. Nothing rests where the database is a file: there the process is alone and commits are cheap.
+    """
+    if done < settings.rest_below and store.engine.dialect.name != "sqlite":
+        await asyncio.sleep(settings.rest)

@@ -32,7 +32,7 @@ from libs.events.envelope import unchained
 from libs.events.errors import Transient
 from libs.events.horizon import seen
 from libs.events.log import FencedError, Log, Outgoing, Publisher, Record, TopicPartition
-from libs.events.pace import Pace
+from libs.events.pace import Pace, rest
 from libs.events.settings import MachinerySettings
 from libs.events.store import Committed, Store
 from libs.events.store.dialect import SELECT_EVENTS
@@ -126,7 +126,8 @@ class Relay:
             self.live = True
             while True:
                 self._woken.clear()
-                if await self.step(publisher):
+                if published := await self.step(publisher):
+                    await rest(published, self.settings, self.store)
                     continue
                 if self._stopping:
                     return
@@ -155,7 +156,7 @@ class Relay:
 
     async def claim(self) -> Sequence[Any]:
         """The oldest unpublished rows, in the order of their positions."""
-        async with self.store.reading() as connection:
+        async with self.store.glancing() as connection:
             return (
                 await connection.execute(text(f"{CLAIM} ORDER BY outbox.position LIMIT {self.settings.relay_batch}"))
             ).all()

@@ -17,6 +17,8 @@ class MachinerySettings:
 
     relay_batch: int = 3_000  # rows of one transaction towards the log: 58,000/s there, against 30,000/s in hundreds
     relay_poll: float = 0.1  # other processes' commits are seen by looking; one's own wake the relay at once
+    rest: float = 0.02  # after a batch of fewer than `rest_below` events, on servers; see `libs.events.pace.rest`
+    rest_below: int = 200
     publish_deadline: float = 20.0
     standby_poll: float = 1.0  # how often a relay without the lock tries to get it
     group_most: int = 2_000

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.events.clock import Clock
-from libs.events.engines import make_engine, reading, truncate_wal, writing
+from libs.events.engines import glancing, make_engine, reading, truncate_wal, writing
 from libs.events.identifiers import Identifier, identifiers_of
 from libs.events.vault_parts import (
     Cache,
@@ -38,6 +38,8 @@ __all__ = ["Cache", "NewerVault", "Unopenable", "Vault", "WrongMasterKey", "ciph
 
 CHUNK = 2_000  # look-up values per statement: far below SQLite's 32,766 and PostgreSQL's 32,767 parameters
 CHECK = b"lazo vault"
+OWNERS = "SELECT hash, person_id FROM identifiers WHERE hash"
+KEYS = "SELECT id, wrapped_key FROM persons WHERE id"
 
 
 class WrongMasterKey(RuntimeError):
@@ -152,7 +154,7 @@ class Vault:
 
     async def _owners(self, maps: list[tuple[Identifier, ...]]) -> dict[bytes, str]:
         generation = self._erasing
-        async with reading(self.engine) as connection:
+        async with glancing(self.engine) as connection:
             owners = await self._lookup(connection, maps)
         if any(identifier.hash not in owners for found in maps for identifier in found):
             async with writing(self.engine) as connection:
@@ -166,10 +168,8 @@ class Vault:
         wanted = sorted({identifier.hash for found in maps for identifier in found})
         stored: dict[bytes, str] = {}
         for start in range(0, len(wanted), CHUNK):
-            statement = select(identifiers.c.hash, identifiers.c.person_id).where(
-                identifiers.c.hash.in_(wanted[start : start + CHUNK])
-            )
-            stored.update({bytes(row[0]): row[1] for row in await connection.execute(statement)})
+            found = await _among(connection, OWNERS, "bytea", wanted[start : start + CHUNK])
+            stored.update({bytes(row[0]): row[1] for row in found})
         return stored
 
     async def _kinds(self, connection: AsyncConnection, person_ids: Iterable[str]) -> dict[str, set[str]]:
@@ -189,8 +189,11 @@ class Vault:
             # Those who race for the same people queue here, in one order, so that neither the second maker of a person nor
             # a deadlock exists. 64 locks at most: a lock per person would exhaust the server's lock table (6,400).
             buckets = sorted({identifier.hash[0] & 63 for found in maps for identifier in found})
-            for bucket in buckets:
-                await connection.execute(text("SELECT pg_advisory_xact_lock(1818329711, :bucket)"), {"bucket": bucket})
+            await connection.exec_driver_sql(
+                "SELECT pg_advisory_xact_lock(1818329711, bucket)"
+                " FROM (SELECT bucket FROM unnest($1::int[]) AS bucket ORDER BY 1) AS buckets",
+                (buckets,),
+            )
         owners = await self._lookup(connection, maps)
         kinds = await self._kinds(connection, owners.values())
         now = microseconds(self.clock.now())
@@ -250,12 +253,9 @@ class Vault:
             return result
         generation = self._erasing
         missing.sort()
-        async with reading(self.engine) as connection:
+        async with glancing(self.engine) as connection:
             for start in range(0, len(missing), CHUNK):
-                statement = select(persons.c.id, persons.c.wrapped_key).where(
-                    persons.c.id.in_(missing[start : start + CHUNK])
-                )
-                for person_id, wrapped in await connection.execute(statement):
+                for person_id, wrapped in await _among(connection, KEYS, "text", missing[start : start + CHUNK]):
                     result[person_id] = self.wrapper.unwrap(person_id, bytes(wrapped))
         if generation == self._erasing:
             for person_id in missing:
@@ -361,3 +361,12 @@ class Vault:
             if "/" not in purpose:
                 self._system[purpose] = cipher
         return cipher
+
+
+async def _among(connection: AsyncConnection, query: str, kind: str, values: Sequence[Any]) -> Any:
+    """The rows whose last named column is one of the values. One text whatever their number on PostgreSQL, so that the
+    server plans it once: an IN list is another statement, prepared again, for every length."""
+    if connection.dialect.name == "postgresql":
+        return await connection.exec_driver_sql(f"{query} = ANY($1::{kind}[])", (list(values),))
+    marks = ", ".join("?" * len(values))
+    return await connection.exec_driver_sql(f"{query} IN ({marks})", tuple(values))

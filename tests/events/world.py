@@ -49,7 +49,9 @@ sums = {
     for slot in ("a", "b")
 }
 
-FAST = MachinerySettings(backoff_first=0.01, backoff_most=0.05, standby_poll=0.2, relay_poll=0.02, poll_timeout=0.2)
+FAST = MachinerySettings(
+    backoff_first=0.01, backoff_most=0.05, standby_poll=0.2, relay_poll=0.02, poll_timeout=0.2, rest=0.0
+)
 
 
 class Crash(BaseException):

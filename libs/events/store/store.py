@@ -8,7 +8,7 @@ from sqlalchemy import MetaData, delete
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from libs.events.clock import Clock
-from libs.events.engines import reading, writing
+from libs.events.engines import glancing, reading, writing
 from libs.events.envelope import Event
 from libs.events.log import partition_of
 from libs.events.store.dialect import dialect_of
@@ -100,6 +100,10 @@ class Store:
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A read transaction: every statement sees the same snapshot."""
         return reading(self.engine)
+
+    def glancing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """For one reading statement, which needs no transaction around it."""
+        return glancing(self.engine)
 
     async def keys_of(self, people: Iterable[str]) -> dict[str, bytes]:
         wanted = list(people)
