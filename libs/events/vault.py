@@ -38,7 +38,7 @@ __all__ = ["Cache", "NewerVault", "Unopenable", "Vault", "WrongMasterKey", "ciph
 
 CHUNK = 2_000  # look-up values per statement: far below SQLite's 32,766 and PostgreSQL's 32,767 parameters
 CHECK = b"lazo vault"
-OWNERS = "SELECT hash, person_id FROM identifiers WHERE hash"
+OWNERS = "SELECT hash, person_id, wrapped_key FROM identifiers JOIN persons ON persons.id = person_id WHERE hash"
 KEYS = "SELECT id, wrapped_key FROM persons WHERE id"
 
 
@@ -154,22 +154,33 @@ class Vault:
 
     async def _owners(self, maps: list[tuple[Identifier, ...]]) -> dict[bytes, str]:
         generation = self._erasing
+        keys: dict[str, bytes] = {}  # whoever asks for a person seals for them next: 64 requests would ask one by one
         async with glancing(self.engine) as connection:
-            owners = await self._lookup(connection, maps)
+            owners = await self._lookup(connection, maps, keys)
         if any(identifier.hash not in owners for found in maps for identifier in found):
             async with writing(self.engine) as connection:
-                owners = await self._create(connection, maps)
+                owners = await self._create(connection, maps, keys)
         if generation == self._erasing:
             for hashed, person_id in owners.items():
                 self._persons.put(hashed, person_id)
+            for person_id, key in keys.items():
+                self._keys.put(person_id, key)
         return owners
 
-    async def _lookup(self, connection: AsyncConnection, maps: Iterable[tuple[Identifier, ...]]) -> dict[bytes, str]:
+    async def _lookup(
+        self,
+        connection: AsyncConnection,
+        maps: Iterable[tuple[Identifier, ...]],
+        keys: dict[str, bytes] | None = None,
+    ) -> dict[bytes, str]:
+        """Who has the identifiers; their data keys go into `keys`."""
         wanted = sorted({identifier.hash for found in maps for identifier in found})
         stored: dict[bytes, str] = {}
         for start in range(0, len(wanted), CHUNK):
-            found = await _among(connection, OWNERS, "bytea", wanted[start : start + CHUNK])
-            stored.update({bytes(row[0]): row[1] for row in found})
+            for hashed, person_id, wrapped in await _among(connection, OWNERS, "bytea", wanted[start : start + CHUNK]):
+                stored[bytes(hashed)] = person_id
+                if keys is not None and person_id not in keys:
+                    keys[person_id] = self.wrapper.unwrap(person_id, bytes(wrapped))
         return stored
 
     async def _kinds(self, connection: AsyncConnection, person_ids: Iterable[str]) -> dict[str, set[str]]:
@@ -183,7 +194,9 @@ class Vault:
                 kinds.setdefault(person_id, set()).add(kind)
         return kinds
 
-    async def _create(self, connection: AsyncConnection, maps: list[tuple[Identifier, ...]]) -> dict[bytes, str]:
+    async def _create(
+        self, connection: AsyncConnection, maps: list[tuple[Identifier, ...]], keys: dict[str, bytes]
+    ) -> dict[bytes, str]:
         """Find or make everybody, in one transaction; returns the owner of every identifier."""
         if self.engine.dialect.name == "postgresql":
             # Those who race for the same people queue here, in one order, so that neither the second maker of a person nor
@@ -194,7 +207,7 @@ class Vault:
                 " FROM (SELECT bucket FROM unnest($1::int[]) AS bucket ORDER BY 1) AS buckets",
                 (buckets,),
             )
-        owners = await self._lookup(connection, maps)
+        owners = await self._lookup(connection, maps, keys)
         kinds = await self._kinds(connection, owners.values())
         now = microseconds(self.clock.now())
         new_persons: list[dict[str, Any]] = []
@@ -203,7 +216,8 @@ class Vault:
             person_id = self._choose(found, owners, kinds)
             if person_id is None:
                 person_id = f"cus_{uuid.uuid4()}"
-                wrapped = self.wrapper.wrap(person_id, os.urandom(32))
+                key = keys[person_id] = os.urandom(32)
+                wrapped = self.wrapper.wrap(person_id, key)
                 new_persons.append({"id": person_id, "wrapped_key": wrapped, "created_us": now})
             known = kinds.setdefault(person_id, set())
             for identifier in found:
