@@ -15,6 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
+from libs.events.clock import SimulatedClock
+from libs.service.testing import EnginePair, running
+from services.classification.app import build as classification
+from services.intake.app import build as intake
 from tests.e2e.server import Server
 from tests.engines.kafka import KafkaServer
 
@@ -141,3 +145,17 @@ def test_while_the_broker_is_away_intake_goes_on_says_what_waits_and_everything_
         assert "everything holds" in server.site.command("verify")
     finally:
         server.close()
+
+
+async def test_started_again_with_everything_consumed_a_service_is_idle(engines: EnginePair) -> None:
+    """Kafka's transaction markers stand behind the last record; they are nothing that is left to do."""
+    clock = SimulatedClock(datetime.now(UTC))
+    for round_ in range(2):
+        async with running(intake, classification, clock=clock, engines=engines) as run:
+            if round_ == 0:
+                await run.client.post("/intake/v1/sources", json={"id": "crm", "name": "CRM"})
+                answer = await run.client.post("/intake/v1/interactions", json=[fact(n) for n in range(20)])
+                assert answer.json()["accepted"] == 20, answer.text
+            await run.settle()
+            for service in run.services.values():
+                assert (await service.runtime.status()).idle, service.name
