@@ -23,6 +23,7 @@ from libs.events.rebuild import Progress, Projection, Rebuild, Rebuilt
 from libs.events.relay import Relay
 from libs.events.settings import MachinerySettings
 from libs.events.store import Committed, GroupCommit, Store
+from libs.events.subscriptions import Routes
 from libs.events.timers import TimerHandler
 from libs.events.vault import Vault
 
@@ -88,6 +89,9 @@ class Runtime:
             )
             for projection in projections
         }
+        for projection in projections:
+            for slot in projection.slots:  # what was parked in a slot that is not live can be replayed too
+                self.quarantine.register(projection.group(slot), Routes(projection.spec(slot).subscriptions))
         self.alarm = Alarm(self.store, clock, timers or {}, self.quarantine, settings)
         self.commits = 0
         self.observe: Callable[[str, int, float], None] | None = None

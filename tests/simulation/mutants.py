@@ -26,9 +26,7 @@ class NoCompare(Discipline):
         for tp, (_, following) in moves.items():
             await connection.execute(
                 update(table)
-                .where(
-                    table.c.consumer_group == group, table.c.topic == tp.topic, table.c.partition == tp.partition
-                )
+                .where(table.c.consumer_group == group, table.c.topic == tp.topic, table.c.partition == tp.partition)
                 .values(next=following)
             )
 
@@ -89,11 +87,12 @@ class AfterTheLast(Unlocked):
     async def claim(self) -> Sequence[Any]:
         async with self.store.reading() as connection:
             if self._last is None:  # as such a relay would have noted it
-                published = "SELECT coalesce(max(position), 0) FROM events WHERE position NOT IN (SELECT position FROM outbox)"
+                published = (
+                    "SELECT coalesce(max(position), 0) FROM events WHERE position NOT IN (SELECT position FROM outbox)"
+                )
                 self._last = (await connection.execute(text(published))).scalar_one()
             query = f"{CLAIM} WHERE outbox.position > {self._last} ORDER BY outbox.position"
-            rows = (await connection.execute(text(f"{query} LIMIT {self.settings.relay_batch}"))).all()
-        return rows
+            return (await connection.execute(text(f"{query} LIMIT {self.settings.relay_batch}"))).all()
 
     async def mark(self, rows: Sequence[Any], records: Sequence[Outgoing], offsets: Sequence[int]) -> None:
         await super().mark(rows, records, offsets)

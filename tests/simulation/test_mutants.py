@@ -9,16 +9,25 @@ SEEDS = 16
 STEPS = 600
 
 NOTICED_BY = {
-    "no compare-and-set of the offset": "I7",
+    "no compare-and-set of the offset": "I7",  # a zombie sets it back
+    "marked before the acknowledgement": "I7",  # the relay is beyond the log's end
+    "the broker's offset first": "I4",  # what the dead process was at is passed over
+    "whatever is after the last position": "I13",  # the late one is never published
+    "begin as the driver does": "I3",  # two look, both write: a client is told of the wreck
+    "no inbox": "I4",  # a copy counts again, and what follows is numbered otherwise
+    "a handler's error swallowed": "I9",  # the poison is nowhere
+    "no fence": "I1",  # a zombie publishes what its successor has published
 }
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_rule_taken_out_is_noticed_by_its_invariant(mutant: Variant) -> None:
+    found = None
     for seed in range(SEEDS):
         try:
             simulate(schedule_of(seed, STEPS), mutant)
         except Violation as violation:
-            assert violation.invariant == NOTICED_BY[mutant.name], str(violation)
-            return
-    pytest.fail(f"{mutant.name}: {SEEDS} seeds of {STEPS} steps noticed nothing: the simulation is too weak")
+            found = violation
+            break
+    assert found is not None, f"{SEEDS} seeds of {STEPS} steps noticed nothing: the simulation is too weak"
+    assert found.invariant == NOTICED_BY[mutant.name], str(found)

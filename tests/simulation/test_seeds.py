@@ -10,7 +10,7 @@ import pytest
 from libs.events.simulation import Violation, schedule_of, simulate
 from libs.events.simulation.schedule import WEIGHTS, text_of
 from libs.events.simulation.shrink import fails, shrink
-from libs.events.simulation.simulation import CRASHES
+from libs.events.simulation.steps import CRASHES
 from tests.simulation.mutants import MUTANTS
 
 SEEDS = range(20)
@@ -26,9 +26,7 @@ def test_a_seeds_schedule_of_two_thousand_steps_holds(seed: int) -> None:
         outcome = simulate(schedule)
     except Violation as violation:
         short = shrink(schedule, violation.invariant)
-        pytest.fail(
-            f"seed {seed}: {violation}\nFor tests/simulation/test_found.py:\n{text_of(short)}", pytrace=False
-        )
+        pytest.fail(f"seed {seed}: {violation}\nFor tests/simulation/test_found.py:\n{text_of(short)}", pytrace=False)
     assert outcome.steps == STEPS
     assert outcome.facts > 50
     assert outcome.events > outcome.facts

@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events import faults
@@ -70,6 +70,7 @@ class Handling:
         self.discipline, self.settings = discipline, settings
         self._subscriptions = tuple(subscriptions)
         self._counted: set[TopicPartition] = set()  # whose first batch this process has counted
+        self._standing: dict[tuple[TopicPartition, int, str], int] = {}  # counts of attempts that are not over
         self._clean: set[TopicPartition] = set()  # that have no attempts stored
         self._careful: dict[TopicPartition, int] = {}  # to be gone through record by record, up to this offset
         self._outcomes: dict[str, deque[bool]] = {}  # of the last events that a handler tried: did it fail?
@@ -78,12 +79,16 @@ class Handling:
         """Bring the batch to its end: handled, or its culprits parked. Raises Transient and the like (nothing happened, come
         again), Zombie, BreakerOpen."""
         self._check_broken(batch)
-        await self._begin(batch)
-        if any(expected < self._careful.get(tp, 0) for tp, (expected, _) in batch.moves.items()):
-            for one in single(batch):
-                await self._one_by_one(one)
-        else:
-            await self._together(batch)
+        try:
+            await self._begin(batch)
+            if any(expected < self._careful.get(tp, 0) for tp, (expected, _) in batch.moves.items()):
+                for one in single(batch):
+                    await self._one_by_one(one)
+            else:
+                await self._together(batch)
+        except Exception:
+            await self._lived()
+            raise
 
     async def _together(self, batch: Batch) -> None:
         for _ in range(CONFLICTS):
@@ -160,6 +165,8 @@ class Handling:
     ) -> None:
         faults.point("consumer.committed")
         self._clean.update(batch.moves)
+        for place in [place for place in self._standing if place[1] < batch.moves.get(place[0], (0, 0))[1]]:
+            del self._standing[place]
         for unit in units:
             self.store.finished(unit)
         for handler, count in tried.items():
@@ -288,6 +295,9 @@ class Handling:
             return (await connection.execute(query)).first() is not None
 
     async def _bump(self, tp: TopicPartition, offset: int, handler: str) -> int:
+        """Count one more process that begins here, and say how many there were."""
+        if (standing := self._standing.get((tp, offset, handler))) is not None:
+            return standing
         table = self.store.tables.attempts
         row = {"consumer_group": self.group, "topic": tp.topic, "partition": tp.partition, "offset": offset}
         self._clean.discard(tp)
@@ -296,7 +306,35 @@ class Handling:
             counted = statement.on_conflict_do_update(
                 index_elements=list(table.primary_key.columns), set_={"count": table.c["count"] + 1}
             )
-            return int((await connection.execute(counted.returning(table.c["count"]))).scalar_one())
+            made = int((await connection.execute(counted.returning(table.c["count"]))).scalar_one())
+        self._standing[tp, offset, handler] = made
+        return made
+
+    async def _lived(self) -> None:
+        """The attempt failed and the process lived on, so it is taken back: a store that is away for a while must not look
+        like records that kill. Where that cannot be stored either, the process at least does not count itself again."""
+        if not self._standing:
+            return
+        table = self.store.tables.attempts
+        try:
+            async with self.store.writing() as connection:
+                for tp, offset, handler in self._standing:
+                    place = (
+                        table.c.consumer_group == self.group,
+                        table.c.topic == tp.topic,
+                        table.c.partition == tp.partition,
+                        table.c.offset == offset,
+                        table.c.handler == handler,
+                    )
+                    await connection.execute(update(table).where(*place).values(count=table.c["count"] - 1))
+                    await connection.execute(delete(table).where(*place, table.c["count"] <= 0))
+        except Exception as error:
+            if not is_transient(error) and not is_conflict(error):
+                raise
+            logger.info("%s cannot take back its attempts: %s", self.group, describe(error))
+            return
+        self._counted.difference_update([tp for tp, _, handler in self._standing if handler == BATCH])
+        self._standing.clear()
 
     async def _one_by_one(self, one: Batch) -> None:
         tp, (expected, _) = next(iter(one.moves.items()))

@@ -68,12 +68,12 @@ class SteppedConnection(QuickConnection):
 
     def __await__(self) -> Any:
         self._connection = self._connector()
+        yield from ()  # a generator, as whoever awaits wants one
         return self
-        yield  # a generator, as whoever awaits wants one
 
-    async def _execute(self, run: Any, *arguments: Any, **options: Any) -> Any:
+    async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
         """What SQLAlchemy does to a new connection; everything else comes by `trip`."""
-        return run(*arguments, **options)
+        return fn(*args, **kwargs)
 
     def cursor(self) -> Any:
         return SteppedCursor(self)

@@ -6,7 +6,7 @@ row carries digests of what it was made of in its order, so that a loss, a repea
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
@@ -114,10 +114,10 @@ def fact_id(number: int) -> str:
 # The services: tables and handlers.
 
 
-def _table(metadata: MetaData, name: str, kind: type) -> Table:
+def _table(metadata: MetaData, name: str, kind: type[Any]) -> Table:
     columns = [
         Column(field.name, Integer if field.type is int else String, primary_key=field.name == "key", nullable=False)
-        for field in kind.__dataclass_fields__.values()
+        for field in fields(kind)
     ]
     return Table(name, metadata, *columns)
 
@@ -137,7 +137,7 @@ class Handlers:
 
     def __init__(self) -> None:
         self.poison: set[tuple[str, str]] = set()
-        self.calls = 0
+        self.batch = 5  # records that indicators takes at once
 
     def _check(self, handler: str, events: Sequence[Event]) -> None:
         for event in events:
@@ -204,7 +204,7 @@ class Handlers:
             ],
             clear=_clear,
             digest=lambda connection, slot: digest_of(connection, [rows_of[slot]]),
-            max_records=5,
+            max_records=self.batch,
         )
 
 

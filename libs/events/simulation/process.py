@@ -62,6 +62,7 @@ class Process:
         self.dead = False
         self.tasks: set[asyncio.Task[Any]] = set()
         self.connections: list[SteppedConnection] = []
+        self.in_hand = False  # a batch of the log is being handled
         self.asleep = 0  # so many decisions long it does nothing
         self.crash_at: str | None = None
         self.faults: dict[str, list[str]] = {}
@@ -129,6 +130,10 @@ class Process:
 
     def pass_point(self, name: str) -> None:
         """A crash point of `libs.events.faults`."""
+        if name in {"consumer.polled", "quarantine.attempted"}:
+            self.in_hand = True
+        elif name == "consumer.committed":
+            self.in_hand = False
         if self.crash_at == name and not self.dead:
             self.simulation.note(f"{self} crashes at {name}")
             self.end()

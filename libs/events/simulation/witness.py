@@ -10,6 +10,8 @@ from libs.events.envelope import Event, from_record
 from libs.events.log import Record, TopicPartition
 from libs.events.log_sqlite import _read
 
+Attempted = tuple[str, str, int]
+"""Consumer group, topic and offset of a record that is handled alone."""
 Positions = dict[tuple[str, str, int], int]
 
 
@@ -109,11 +111,14 @@ class Witness:
     def quarantine(self, *states: str) -> list[Item]:
         """What is in one of these states, in all services, in the order it was parked."""
         wanted = ", ".join("?" * len(states))
-        query = (
-            'SELECT id, number, consumer_group, handler, state, topic, "offset", key, event_id, error FROM quarantine'
-            f" WHERE state IN ({wanted}) ORDER BY number"
-        )
+        columns = 'id, number, consumer_group, handler, state, topic, "offset", key, event_id, error'
+        query = f"SELECT {columns} FROM quarantine WHERE state IN ({wanted}) ORDER BY number"  # noqa: S608 - question marks
         return [Item(*row) for name in self._stores for row in self.rows(name, query, *states)]
+
+    def attempted(self, service: str) -> list[Attempted]:
+        """Records that are handled alone at the moment, for fear that they kill."""
+        query = "SELECT consumer_group, topic, \"offset\" FROM attempts WHERE handler = '*record'"
+        return [(group, topic, offset) for group, topic, offset in self.rows(service, query)]
 
     def timers(self) -> list[str]:
         """When feedback's timers are due, earliest first."""
