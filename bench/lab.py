@@ -49,7 +49,7 @@ class Served:
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": kind}
         request = urllib.request.Request(self.address + path, content, headers, method=method)  # noqa: S310 - our own address
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - an address of this run
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise Failed(f"{method} {path}: {error.code} {error.read()[:500]!r}") from None
@@ -58,7 +58,7 @@ class Served:
         """Seconds until ready."""
         began = time.perf_counter()
         while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(self.address + path, timeout=5):  # noqa: S310
+            with contextlib.suppress(OSError), urllib.request.urlopen(self.address + path, timeout=5):  # noqa: S310 - an address of this run
                 return time.perf_counter() - began
             if self.process.poll() is not None:
                 raise Failed(f"ended with code {self.process.returncode}:\n{self.said()}")

@@ -100,7 +100,7 @@ async def bare(database: str, kafka: str, prefix: str, events: int) -> float:
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> int:
     await consumer._client.add_topic(topic)  # noqa: SLF001 - otherwise metadata comes with the first subscription only
-    await consumer._client.force_metadata_update()  # noqa: SLF001
+    await consumer._client.force_metadata_update()  # noqa: SLF001 - as above
     return len(consumer.partitions_for_topic(topic) or ())
 
 

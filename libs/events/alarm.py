@@ -234,7 +234,6 @@ class Alarm:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
-
     async def _sleep_until(self, due: datetime) -> None:
         # How long is asked when the sleep begins, not when its task is made: a clock that is moved in between (a simulated
         # one jumps) would be slept past.

@@ -1,5 +1,6 @@
 """Schedules that Hypothesis chooses and shrinks. What it prints can be pasted into `test_found.py`."""
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,8 +12,10 @@ KINDS = [kind for kind, weight in WEIGHTS.items() for _ in range(max(round(weigh
 STEPS = st.tuples(st.sampled_from(KINDS), st.integers(0, 255))
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(schedule=st.lists(STEPS, min_size=20, max_size=200))
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # ten seconds when all is well; a failing schedule is shrunk for up to five minutes
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(schedule=st.lists(STEPS, min_size=20, max_size=120))
 def test_whatever_happens_everything_comes_right(schedule: list[Step]) -> None:
     """I1, I2, I3, I4, I5, I6, I7, I8, I9, I11, I13."""
     simulate(schedule)

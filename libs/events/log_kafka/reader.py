@@ -26,7 +26,9 @@ class Reader:
         self._isolation = isolation
         self._lock = asyncio.Lock()
         self._consumer: AIOKafkaConsumer | None = None
-        self._topics: set[str] = set()  # whose partitions are assigned, so that going from one to the other costs nothing
+        self._topics: set[str] = (
+            set()
+        )  # whose partitions are assigned, so that going from one to the other costs nothing
         self._at: dict[KafkaPartition, int] = {}  # the offset after what was handed out last
         self._void: dict[KafkaPartition, tuple[int, int]] = {}
 

@@ -104,7 +104,7 @@ def unrest(simulation: "Simulation") -> list[str]:
         if process.runtime is None:
             found.append(f"{service} is not up")
             continue
-        ended = [name for name, task in process.runtime._tasks.items() if task.done()]  # noqa: SLF001
+        ended = [name for name, task in process.runtime._tasks.items() if task.done()]  # noqa: SLF001 - its life
         require("I13", not ended, f"{process}: {ended} ended")
         if service == "feedback":
             now = process.runtime.clock.now().replace(tzinfo=None).isoformat(" ", "microseconds")

@@ -42,7 +42,7 @@ class LateSqlite(Sqlite):
         numbers = self._positions.draw(len(rows), int(found.scalar_one()))
         names = ", ".join(COLUMNS)
         await connection.exec_driver_sql(
-            f"INSERT INTO events (position, {names}) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})",  # noqa: S608
+            f"INSERT INTO events (position, {names}) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})",  # noqa: S608 - names
             [(number, *row) for number, row in zip(numbers, rows, strict=True)],
         )
         await connection.exec_driver_sql("INSERT INTO outbox (position) VALUES (?)", [(number,) for number in numbers])
