@@ -9,6 +9,8 @@ transactions, and the same one snapshot for readers.
 
 import asyncio
 import re
+import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -58,6 +60,21 @@ def make_engine(
             raise ValueError(f"{other} is not supported: use postgresql+asyncpg://… or a SQLite file")
 
 
+def _patiently(cursor: Any, statement: str) -> None:
+    """Processes that open a new file at once switch it to WAL at once; SQLite refuses all but one without asking the busy
+    handler. The others come again, a second at most."""
+    for _ in range(50):
+        try:
+            cursor.execute(statement)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.02)
+        else:
+            return
+    cursor.execute(statement)
+
+
 def _sqlite(url: URL, pool_size: int, for_migrations: bool, echo: bool) -> AsyncEngine:
     if not url.database or url.database == ":memory:":
         raise ValueError("SQLite databases are files here: several connections must see the same one")
@@ -88,7 +105,7 @@ def _sqlite(url: URL, pool_size: int, for_migrations: bool, echo: bool) -> Async
             "temp_store=MEMORY",  # a spilled sort must not leave a person's words in a temporary file
             "cache_size=-16000",
         ):
-            cursor.execute(f"PRAGMA {pragma}")
+            _patiently(cursor, f"PRAGMA {pragma}")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
