@@ -98,7 +98,6 @@ class Alarm:
     async def fire_due(self) -> int:
         """Fire everything that is due now, earliest first; how many."""
         fired = 0
-        self.busy = True
         try:
             while count := await self._batch():
                 fired += count
@@ -130,6 +129,7 @@ class Alarm:
                 timers = await self._take(connection, most)
                 if not timers:
                     return 0
+                self.busy = True  # from here to the commit; looking in vain is not being busy
                 faults.point("timer.claimed")
                 unit = Unit(self.store, connection, self.clock.now(), None, "")
                 for kind, group in _runs(timers):

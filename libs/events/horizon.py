@@ -9,7 +9,8 @@ _ends: WeakKeyDictionary[Log, dict[TopicPartition, int]] = WeakKeyDictionary()
 
 
 def horizon(log: Log) -> dict[TopicPartition, int]:
-    """Next offset by partition. Complete for the embedded log, whose only publishers are in this process."""
+    """Next offset by partition. Complete for the embedded log, whose only publishers are in this process; of others, what
+    this process published itself."""
     return _ends.setdefault(log, {})
 
 

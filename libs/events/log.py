@@ -139,6 +139,10 @@ class Member(Protocol):
 
 
 class Log(Protocol):
+    gapless: bool
+    """Whether every offset is a record's, so that the end is reached by reading. Kafka's markers of transactions take
+    offsets that nobody is ever given."""
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...

@@ -188,6 +188,8 @@ def _end(db: sqlite3.Connection, tp: TopicPartition) -> int:
 class SqliteLog:
     """The embedded log in the file `path`. Opened once per process; the data directory's lock keeps others out."""
 
+    gapless = True
+
     def __init__(self, path: str | Path, *, busy_seconds: float = 10.0) -> None:
         self._path = Path(path)
         self._writer = _Connection(self._path, "log-writer", busy_seconds=busy_seconds)

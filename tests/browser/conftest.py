@@ -1,6 +1,7 @@
 """The console in Chromium: a service over a world of events, a real listener, nothing but this machine to talk to."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +17,10 @@ from services.indicators.app import build
 from tests.indicators.world import START, World, consumed, make, publish
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+DRAWN = (
+    "[...document.querySelectorAll('[data-chart]')].every("
+    "e => e.dataset.drawn || (e.textContent && e.textContent !== e.dataset.loading))"
+)
 
 
 @dataclass
@@ -69,9 +74,12 @@ class Console:
         await page.wait_for_load_state("load")
         for chart in await page.locator("[data-chart]").all():
             await chart.scroll_into_view_if_needed()
-        await page.wait_for_function(
-            "[...document.querySelectorAll('[data-chart]')].every(e => e.dataset.drawn || (e.textContent && e.textContent !== e.dataset.loading))"
-        )
+        # Not wait_for_function: when its condition does not hold at once it evaluates it again inside the page, which the
+        # console's Content Security Policy forbids.
+        end = time.monotonic() + 30
+        while not await page.evaluate(DRAWN):
+            assert time.monotonic() < end, f"a chart of {path} is not drawn"
+            await asyncio.sleep(0.05)
 
 
 @pytest.fixture

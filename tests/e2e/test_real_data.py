@@ -162,18 +162,12 @@ def test_both_real_files_enter_exactly_once_through_kills_and_are_coded_and_coun
 ) -> None:
     importer = Importer(engines)
     before = 0
-    began = time.monotonic()
-
-    def lap(what: str) -> None:
-        print(f"{time.monotonic() - began:.1f} {what}", file=sys.__stderr__, flush=True)
-
     for (name, source, accepted, skipped), kills in zip(FILES, ((1,), (1, 1_000)), strict=True):
         file = tmp_path / Path(name).name
         shutil.copyfile(shared_data / name, file)
         stored = before
         for more in kills:
             stored = importer.killed(file, source, more)
-            lap("killed")
             assert before < stored < before + accepted, "it was to be killed half-way"
         totals = importer.totals(file, source)
         assert totals["rows"] == accepted + skipped
@@ -185,7 +179,5 @@ def test_both_real_files_enter_exactly_once_through_kills_and_are_coded_and_coun
         again = importer.totals(file, source)
         assert (again["accepted"], again["duplicates"], again["different"]) == (0, accepted, 0)
         assert importer.stored() == before == importer.stored()
-        lap(name)
     asyncio.run(services_take_it_in(engines))
-    lap("taken in")
     assert asyncio.run(verified(engines)) == []

@@ -52,6 +52,8 @@ class KafkaLog:
     aiokafka's own, one to one.
     """
 
+    gapless = False
+
     def __init__(
         self,
         bootstrap: str,
