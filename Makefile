@@ -34,13 +34,16 @@ $(DEV): $(RUN) requirements/dev.txt
 demo: $(RUN)  ## a year of complaints through the real flow, and a living console (ARGS="--port 8080")
 	$(BIN)/lazo demo $(ARGS)
 
+# Each worker has its own engines, so more than a few of them would only be in each other's way. ARGS="-n 0" takes none.
+WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
+
 .PHONY: engines
 engines: setup  ## obtain PostgreSQL, Apache Kafka and Chromium for the tests
 	$(BIN)/python tests/engines/obtain.py $(ARGS)
 
 .PHONY: test
 test: lint engines  ## everything: lint, types, import rules, schemas, all tests (ARGS="-k relay")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 .PHONY: quick
 quick: setup  ## the tests that need no engine and no patience

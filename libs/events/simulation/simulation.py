@@ -152,7 +152,7 @@ class Simulation:
         """Nothing of a run stays behind."""
         self._plan = iter(())
         self.violation = None
-        for process in self.processes:
+        for process in self.alive():
             process.end()
         self._calm = None
         left = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
@@ -206,7 +206,7 @@ class Simulation:
         self._forget_rebuilt()
         await self.inside("indicators", self.rebuild())
         await self.until_calm()
-        if self.rebuilt is None or not (self.rebuilt.switched and self.rebuilt.agrees):
+        if self.rebuilt is None or not self.rebuilt.switched or self.rebuilt.agrees is False:
             raise Violation("I8", f"a rebuild at rest came to {self.rebuilt}: {self.notes[-3:]}")
         invariants.rebuilt_is_fold(self)
 
