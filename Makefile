@@ -39,7 +39,7 @@ WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: engines
 engines: setup  ## obtain PostgreSQL, Apache Kafka and Chromium for the tests
-	$(BIN)/python tests/engines/obtain.py $(ARGS)
+	$(BIN)/python tests/engines/obtain.py $(if $(filter engines,$(MAKECMDGOALS)),$(ARGS))
 
 .PHONY: test
 test: lint engines  ## everything: lint, types, import rules, schemas, all tests (ARGS="-k relay")

@@ -52,8 +52,20 @@ class Following:
             if self._task.done():
                 self._task.result()
             if not self._stopping:
+                await self._go_over()
+
+    async def _go_over(self) -> None:
+        """To the slot that is live now. The store may be away just then; what was begun must not end with that."""
+        assert self.consumer is not None
+        while not self._stopping:
+            try:
                 await self.begin()
+            except Exception as error:  # noqa: BLE001 - followed by a pause and another try
+                logger.warning("cannot see which slot is live: %s: %s", type(error).__name__, error)
+                await self.consumer.pace.back_off(error)
+            else:
                 logger.info("%s is served from slot %s now", self.rebuild_.projection.name, self.slot)
+                return
 
     async def _until_changed(self, task: "asyncio.Task[None]") -> None:
         while not self._stopping and not task.done():

@@ -97,12 +97,12 @@ class Rebuild:
         query = select(table.c.slot).where(table.c.name == self.projection.name, table.c.state == "live")
         async with self.store.reading() as connection:
             slot = (await connection.execute(query)).scalar_one_or_none()
-        if slot is not None:
-            return str(slot)
-        async with self.store.writing() as connection:
-            statement = upsert_for(connection)(table).values(self._row(self.projection.slots[0], "live"))
-            await connection.execute(statement.on_conflict_do_nothing())
-        return await self.live()
+        if slot is None:
+            async with self.store.writing() as connection:
+                statement = upsert_for(connection)(table).values(self._row(self.projection.slots[0], "live"))
+                await connection.execute(statement.on_conflict_do_nothing())
+                slot = (await connection.execute(query)).scalar_one()  # of another process, where it was quicker
+        return str(slot)
 
     def _row(self, slot: str, state: str) -> dict[str, Any]:
         return {
@@ -119,13 +119,13 @@ class Rebuild:
 
     async def run(self, *, progress: Progress | None = None, accept_difference: bool = False) -> Rebuilt:
         """Build the other slot and switch to it. An interrupted build is gone on with; one of another version begins anew.
+        Of two processes that rebuild at once, one gets Transient; it can come again.
 
         Raises Differs when live and rebuilt are of one version and do not agree, unless `accept_difference`; the built slot
         stays, to be looked at, until the next run or `drop()`.
         """
-        live = await self.live()
-        slot = self.other(live)
-        await self._prepare(slot)
+        await self.live()
+        live, slot = await self._prepare()
         routes = Routes(self.projection.spec(slot).subscriptions)
         group = self.projection.group(slot)
         self.quarantine.register(group, routes)
@@ -144,25 +144,38 @@ class Rebuild:
     async def drop(self) -> bool:
         """Forget a build that was given up; False when there is none."""
         table = self.store.tables.projections
-        slot = self.other(await self.live())
+        await self.live()
         async with self.store.writing() as connection:
+            _, slot, _ = await self._slots(connection)
             gone = await connection.execute(
-                delete(table).where(table.c.name == self.projection.name, table.c.slot == slot, table.c.state != "live")
+                delete(table).where(table.c.name == self.projection.name, table.c.slot == slot)
             )
             await self._clear(connection, slot)
         return bool(gone.rowcount)
 
-    async def _prepare(self, slot: str) -> None:
+    async def _slots(self, connection: AsyncConnection) -> tuple[str, str, dict[str, Any]]:
+        """The live slot, the other one, and the rows of both, which stay so until the transaction ends: another process may
+        have switched since somebody last looked, and what it made live must not be taken for what is to be built."""
         table = self.store.tables.projections
-        place = (table.c.name == self.projection.name, table.c.slot == slot)
+        query = select(table).where(table.c.name == self.projection.name).order_by(table.c.slot)
+        await connection.execute(query.with_for_update())  # the live row is always there to wait for
+        rows = {row.slot: row for row in await connection.execute(query)}
+        [live] = [slot for slot, row in rows.items() if row.state == "live"]
+        return live, self.other(live), rows
+
+    async def _prepare(self) -> tuple[str, str]:
+        """Make ready the slot that is not live: the live one, and that one."""
+        table = self.store.tables.projections
         async with self.store.writing() as connection:
-            found = (await connection.execute(select(table).where(*place))).one_or_none()
+            live, slot, rows = await self._slots(connection)
+            found = rows.get(slot)
             if found is not None and found.state == "building" and found.version == self.projection.version:
                 logger.info("going on with the build of %s in slot %s", self.projection.name, slot)
-                return
+                return live, slot
             await self._clear(connection, slot)
-            await connection.execute(delete(table).where(*place))
+            await connection.execute(delete(table).where(table.c.name == self.projection.name, table.c.slot == slot))
             await connection.execute(table.insert().values(self._row(slot, "building")))
+        return live, slot
 
     async def _clear(self, connection: AsyncConnection, slot: str) -> None:
         group, tables = self.projection.group(slot), self.store.tables
@@ -258,10 +271,14 @@ class Rebuild:
                     )
 
     async def _switch(self, live: str, slot: str, events: int, *, accept_difference: bool) -> Rebuilt | None:
-        """Compare and flip in one transaction in which neither slot can move; None when they stand at different places."""
+        """Compare and flip in one transaction in which neither slot can move; None when they stand at different places.
+        Raises Transient when another process switched, or gave the build up, meanwhile."""
         tables = self.store.tables
         groups = (self.projection.group(live), self.projection.group(slot))
         async with self.store.writing() as connection:
+            current, _, states = await self._slots(connection)
+            if current != live or slot not in states or states[slot].state != "building":
+                raise Transient(f"{self.projection.name}: another process went ahead, slot {current} is live")
             # On PostgreSQL this holds the live consumer at its compare-and-set; SQLite's writer is alone anyway.
             await connection.execute(
                 select(tables.offsets.c.next).where(tables.offsets.c.consumer_group.in_(groups)).with_for_update()
@@ -274,12 +291,6 @@ class Rebuild:
                 agrees = await self.projection.digest(connection, live) == await self.projection.digest(
                     connection, slot
                 )
-            states = {
-                row.slot: row
-                for row in await connection.execute(
-                    select(tables.projections).where(tables.projections.c.name == self.projection.name)
-                )
-            }
             same_version = states[live].version == self.projection.version
             if agrees is False and same_version and not accept_difference:
                 raise Differs(f"{self.projection.name}: slot {slot} does not agree with the live slot {live}")

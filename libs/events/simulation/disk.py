@@ -67,6 +67,8 @@ class SteppedConnection(QuickConnection):
         process.connections.append(self)
 
     def __await__(self) -> Any:
+        if self.process.dead:  # nobody would close it
+            raise asyncio.CancelledError
         self._connection = self._connector()
         yield from ()  # a generator, as whoever awaits wants one
         return self
@@ -82,6 +84,8 @@ class SteppedConnection(QuickConnection):
         database = self._conn
         if self.gated and not database.in_transaction:
             await self.process.gate(f"{self.disk.service} begins")
+            if self.process.fault("begin"):
+                raise _disk_error()
             self._written = database.total_changes
         deadline = asyncio.get_running_loop().time() + BUSY_SECONDS
         while True:

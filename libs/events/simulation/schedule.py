@@ -21,6 +21,7 @@ WEIGHTS: dict[str, float] = {
     "kill": 6,
     "crash": 14,  # a process is to end at a crash point
     "commit": 9,  # the next commit fails, or is done and said to have failed
+    "begin": 7,  # the next transaction, be it of a reader, cannot even begin
     "publish": 7,  # the next publish fails, is done and not answered, or neither is known
     "clock": 5,  # the clock of a service's machine moves by hours
     "poison": 5,  # a fact that a handler cannot stand

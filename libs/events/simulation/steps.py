@@ -124,6 +124,13 @@ def commit(run: "Simulation", number: int) -> None:
         alive[number // 2 % len(alive)].faults["commit"] = ["lost" if number % 2 else "unknown"] * several
 
 
+def begin(run: "Simulation", number: int) -> None:
+    alive = run.alive()
+    if alive:
+        several = 1 + number // 64
+        alive[number % len(alive)].faults["begin"] = ["failed"] * several
+
+
 def publish(run: "Simulation", number: int) -> None:
     alive = [process for process in run.alive() if process.service != "indicators"]
     if alive:
@@ -203,6 +210,7 @@ STEPS: Mapping[str, Callable[["Simulation", int], None]] = {
     "kill": kill,
     "crash": crash,
     "commit": commit,
+    "begin": begin,
     "publish": publish,
     "clock": clock,
     "poison": poison,
