@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from libs.events.consumer import Consumer, ConsumerSpec
+from libs.events.pace import Pace
 from libs.events.rebuild import Progress, Rebuild, Rebuilt
 
 logger = logging.getLogger("lazo.runtime")
@@ -35,6 +36,28 @@ class Following:
         """Consume until `finish()`; a failure of the loop itself is raised."""
         if self.consumer is None:
             await self.begin()
+        renewing = asyncio.create_task(self._renew(), name=f"renewing {self.rebuild_.projection.name}")
+        try:
+            await self._consume()
+        finally:
+            renewing.cancel()  # what is built so far is gone on with at the next start
+            await asyncio.wait([renewing])
+
+    async def _renew(self) -> None:
+        """Where the code is newer than the live slot, build it again beside it and go over: nobody has to think of it."""
+        name = self.rebuild_.projection.name
+        pace = Pace(self.rebuild_.settings)
+        while not self._stopping:
+            try:
+                if (version := await self.rebuild_.outdated()) is None:
+                    return
+                logger.info("%s is of version %d, its code is newer: it is built again", name, version)
+                await self.rebuild()
+            except Exception as error:  # noqa: BLE001 - the log or the store is away, or another process does it: tried again
+                logger.warning("building %s again waits: %s: %s", name, type(error).__name__, error)
+                await pace.back_off(error)
+
+    async def _consume(self) -> None:
         while not self._stopping:
             assert self.consumer is not None
             self._task = asyncio.create_task(self.consumer.run(), name=f"consumer {self.consumer.spec.group}")

@@ -104,6 +104,14 @@ class Rebuild:
                 slot = (await connection.execute(query)).scalar_one()  # of another process, where it was quicker
         return str(slot)
 
+    async def outdated(self) -> int | None:
+        """The live slot's version where the code's is newer: it is to be built again."""
+        table = self.store.tables.projections
+        query = select(table.c.version).where(table.c.name == self.projection.name, table.c.state == "live")
+        async with self.store.reading() as connection:
+            version = (await connection.execute(query)).scalar_one_or_none()
+        return None if version is None or version >= self.projection.version else int(version)
+
     def _row(self, slot: str, state: str) -> dict[str, Any]:
         return {
             "name": self.projection.name,

@@ -166,6 +166,25 @@ async def test_another_version_of_a_projection_begins_anew_and_may_differ(world:
     assert (outcome.agrees, outcome.switched) == (False, True)
 
 
+async def test_a_service_started_with_newer_projectors_builds_again_by_itself_and_goes_over(world: World) -> None:
+    """Nobody has to think of `lazo rebuild` after an upgrade."""
+    intake = await world.intake()
+    await world.feedback()
+    older = await watching(world)
+    await intake.group_commit.submit([world.draft(number) for number in range(20)])
+    await world.settle()
+    await older.stop()
+    world.alive.remove(older)
+    newer = await watching(world, version=2, subscriptions=lambda slot: slotted(slot, only=(CaseOpened,)))
+    async with asyncio.timeout(20):
+        while await newer._following["sums"].rebuild_.live() == "a":
+            await asyncio.sleep(0.01)
+    await intake.group_commit.submit([world.draft(20)])
+    await world.settle()
+    assert await newer._following["sums"].rebuild_.outdated() is None
+    assert await stored(world, newer, "b") == {CaseOpened.TYPE: 21}
+
+
 async def test_reactors_are_never_part_of_a_rebuild(world: World) -> None:
     async def react(unit: Any, events: Any) -> None:
         raise AssertionError
