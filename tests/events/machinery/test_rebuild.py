@@ -177,7 +177,7 @@ async def test_a_service_started_with_newer_projectors_builds_again_by_itself_an
     world.alive.remove(older)
     newer = await watching(world, version=2, subscriptions=lambda slot: slotted(slot, only=(CaseOpened,)))
     async with asyncio.timeout(20):
-        while await newer._following["sums"].rebuild_.live() == "a":
+        while await newer._following["sums"].rebuild_.live() == "a":  # noqa: ASYNC110 - nobody is told of it
             await asyncio.sleep(0.01)
     await intake.group_commit.submit([world.draft(20)])
     await world.settle()
