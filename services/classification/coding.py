@@ -115,7 +115,8 @@ class Coding:
         if coder is None:
             raise LabelRefused("no_rulebook")
         day = latest.occurred_at.date()
-        chosen = cause if cause is not None else (latest.cause if motive == latest.motive else UNKNOWN)
+        kept = coder.rulebook.now_called("causes", latest.cause) if motive == latest.motive else None
+        chosen = cause if cause is not None else (kept or UNKNOWN)
         for pointer, code, known in (
             ("/motive", motive, coder.rulebook.motive_by_code),
             ("/cause", chosen, coder.rulebook.cause_by_code),
@@ -125,7 +126,7 @@ class Coding:
             entry = known.get(code)
             if entry is None:
                 raise LabelRefused("unknown_code", pointer, code)
-            if entry.until is not None and entry.until < day:
+            if not entry.stands(day):
                 raise LabelRefused("retired_code", pointer, code)
         if (latest.motive, latest.cause, latest.by) == (motive, chosen, by):
             return latest

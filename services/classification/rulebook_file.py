@@ -117,7 +117,7 @@ def _shape(error: Mapping[str, Any]) -> Defect:
             return Defect("missing", pointer[:-1], {"key": str(pointer[-1])})
         case "extra_forbidden":
             return Defect("unknown_key", pointer, {"key": str(pointer[-1])})
-        case "string_pattern_mismatch" if pointer and pointer[-1] in {"code", "parent", "successor", "id"}:
+        case "string_pattern_mismatch" if pointer and pointer[-1] in {"code", "parent", "successor", "id", "team"}:
             return Defect("invalid_code", pointer)
         case _:
             return Defect("invalid", pointer, {"detail": str(error["msg"])})

@@ -74,8 +74,9 @@ class Coder:
         self.rulebook, self.version = rulebook, version
         self.model_version = f"{MODEL}@{version}"
         heads = rulebook.parents
-        self.motives: list[Motive] = [motive for motive in rulebook.motives if motive.code not in heads]
-        self.causes: list[Cause] = [cause for cause in rulebook.causes if cause.code not in heads]
+        # What this version renamed, split or merged is no answer any more, not even about the past (G1).
+        self.motives: list[Motive] = [item for item in rulebook.motives if item.code not in heads and not item.becomes]
+        self.causes: list[Cause] = [item for item in rulebook.causes if item.code not in heads and not item.becomes]
         entries = [*self.motives, *self.causes]
         self.lexicons: dict[str, Lexicon] = {
             # Weights are counted over motives and causes apart: a word may tell the cause and not the motive.
@@ -99,9 +100,11 @@ class Coder:
     def _declared(self) -> dict[str, str]:
         """Codes and names, folded, of every motive: what a contact centre may declare."""
         known: dict[str, str] = {}
-        for motive in self.rulebook.motives:
-            for name in (motive.code, *motive.name.values()):
-                known.setdefault(" ".join(words(name)), motive.code)
+        for motive in sorted(self.rulebook.motives, key=lambda motive: bool(motive.becomes)):
+            # A contact centre goes on declaring a code after it was renamed or merged; one that was split says too little.
+            code = self.rulebook.now_called("motives", motive.code)
+            for name in (motive.code, *motive.name.values()) if code is not None else ():
+                known.setdefault(" ".join(words(name)), code)
         return known
 
     def code(self, contact: Contact) -> Decision:

@@ -47,6 +47,71 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "el procedimiento empieza antes que la norma «{norm}» ({since})",
         "the procedure begins before its norm '{norm}' ({since})",
     ),
+    "outlives_policy": (
+        "el procedimiento sigue vigente después de la política «{policy}» ({until})",
+        "the procedure stays in force after its policy '{policy}' ({until})",
+    ),
+    "precedes_policy": (
+        "el procedimiento empieza antes que la política «{policy}» ({since})",
+        "the procedure begins before its policy '{policy}' ({since})",
+    ),
+    "successor_without_end": (
+        "«{code_}» nombra un sucesor pero no dice hasta cuándo rige (until)",
+        "'{code_}' names a successor but not until when it stands (until)",
+    ),
+    "two_endings": (
+        "«{code_}» lleva successor y becomes: un código termina de una sola manera",
+        "'{code_}' has successor and becomes: a code ends in one way only",
+    ),
+    "shares_not_whole": (
+        "las partes (share) deben estar todas y sumar 1; suman {sum}",
+        "the shares have to be all there and add up to 1; they add up to {sum}",
+    ),
+    "crosswalk_changed": (
+        "a dónde va «{code_}» quedó dicho en la versión {version} y no se puede cambiar",
+        "where '{code_}' goes was said in version {version} and cannot be changed",
+    ),
+    "no_successor": (
+        "«{code_}» se retira sin decir qué lo reemplaza (successor o becomes)",
+        "'{code_}' is retired without saying what replaces it (successor or becomes)",
+    ),
+    "procedure_ends": (
+        "el procedimiento que responde a «{code_}» termina y ninguno sigue",
+        "the procedure that answers '{code_}' ends and none follows",
+    ),
+    "factor_of_another": (
+        "el factor «{factor}» es del componente «{component}»",
+        "the factor '{factor}' belongs to the component '{component}'",
+    ),
+    "unknown_kind": (
+        "«{value}» no es un tipo de contacto (complaint, claim, request, inquiry, suggestion, compliment, unknown)",
+        "'{value}' is no kind of contact (complaint, claim, request, inquiry, suggestion, compliment, unknown)",
+    ),
+    "unknown_field": ("un contacto no tiene el campo «{value}»", "a contact has no field '{value}'"),
+    "unknown_channel": ("no hay un canal «{value}»", "there is no channel '{value}'"),
+    "unknown_severity": (
+        "la gravedad es low, medium o high, no «{value}»",
+        "a severity is low, medium or high, not '{value}'",
+    ),
+    "duplicate_rank": ("el orden {value} ya está dado", "the rank {value} is already given"),
+    "route_never_reached": (
+        "a «{code_}» no llega nada: una ruta anterior lo toma todo",
+        "nothing reaches '{code_}': a route before it takes everything",
+    ),
+    "unforeseen_without_route": (
+        "ninguna ruta recibe lo no previsto: falta una última sin condiciones",
+        "no route takes what nobody foresaw: a last one without conditions is missing",
+    ),
+    "motive_without_route": ("ninguna ruta lleva «{code_}» a un equipo", "no route leads '{code_}' to a team"),
+    "promise_without_pillars": ("la promesa «{code_}» no tiene pilares", "the promise '{code_}' has no pillars"),
+    "pillar_without_standard": (
+        "el pilar «{code_}» no tiene un estándar que se pueda verificar",
+        "the pillar '{code_}' has no standard that can be checked",
+    ),
+    "not_checkable": (
+        "no se puede verificar: hace falta measure y uno solo de at_most o at_least",
+        "cannot be checked: it takes measure and exactly one of at_most and at_least",
+    ),
     "motive_without_procedure": ("ningún procedimiento responde a «{code_}»", "no procedure answers '{code_}'"),
     "missing_component": ("falta el componente «{value}»", "the component '{value}' is missing"),
     "missing_expectation": ("falta la expectativa «{value}»", "the expectation '{value}' is missing"),
