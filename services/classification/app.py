@@ -16,6 +16,7 @@ from services.classification.coding import Coding
 from services.classification.domain.monitor import Rules
 from services.classification.judging import Judging
 from services.classification.monitoring import Monitor
+from services.classification.previewing import Preview
 from services.classification.settings import ClassificationSettings
 from services.classification.subscriptions import Dependencies, consumers, timer_handlers
 from services.classification.verdicts import Publisher
@@ -63,7 +64,9 @@ async def build(environment: Environment) -> Service:
         settings=settings,
     )
     app = make_app(NAME, environment=environment, title="Lazo classification", description=DESCRIPTION)
-    for room in (rulebook, interactions, monitors, findings):
+    preview = Preview(environment.engine(NAME), environment.log, environment.vault, books, rules)
+    app.include_router(rulebook.router(context, preview))
+    for room in (interactions, monitors, findings):
         app.include_router(room.router(context))
     app.include_router(findings.commands(context))
     app.include_router(quarantine_routes(NAME))

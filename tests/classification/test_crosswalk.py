@@ -171,7 +171,7 @@ def test_check_finds_crosswalks_that_cannot_stand_R06_G1() -> None:
     assert broken("becomes: [plastic]", "becomes: [card]") == ["cycle"]
     assert broken("becomes: [plastic]", "becomes: [plastic, plastic]") == ["duplicate_code"]
     assert broken("becomes: [plastic]", "becomes: [plastic], successor: plastic") == ["two_endings"]
-    assert broken("becomes: [plastic]", "successor: plastic") == ["successor_without_end", "motive_without_procedure"]
+    assert broken("becomes: [plastic]", "successor: plastic") == ["motive_without_procedure", "successor_without_end"]
     assert codes(SECOND.replace("becomes: [plastic]", "becomes: [attention]"), SECOND) == [("crosswalk_changed", False)]
     retired = SECOND.replace(
         "{es: Comisión única, en: One-off fee},", "{es: Comisión única, en: One-off fee}, until: 2026-06-30,"

@@ -23,6 +23,7 @@ register_titles(
     {
         "bad-rulebook": ("The rulebook has defects", "El libro de reglas tiene defectos"),
         "rulebook-conflict": ("Another rulebook was published meanwhile", "Entretanto se publicó otro libro de reglas"),
+        "preview-running": ("A preview is running", "Hay una vista previa en curso"),
         "no-rulebook": ("No rulebook was published yet", "Aún no se ha publicado ningún libro de reglas"),
     }
 )
@@ -39,6 +40,19 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "retired_code": (
         "«{value}» se había retirado antes del contacto",
         "'{value}' was retired before the contact",
+    ),
+    "overtaken": (
+        "entretanto se publicó la versión {value}; de este libro no se publicó nada: revíselo contra ella y publíquelo de nuevo",
+        "version {value} was published meanwhile; nothing of this one was: check it against that one and publish again",
+    ),
+    "claimed": ("{value} la está revisando ahora", "{value} is looking at it now"),
+    "not_claimed": (
+        "pídala primero en la cola: la segunda codificación no debe conocer la primera",
+        "claim it from the queue first: a second coding must not know the first",
+    ),
+    "erased": (
+        "las palabras de esa persona se borraron; su codificación queda como está",
+        "that person's words were erased; the coding stays as it is",
     ),
     "moved_on": ("cambió entretanto: léalo de nuevo y decida", "it has changed meanwhile: read it again and decide"),
 }
@@ -65,12 +79,14 @@ def no_rulebook(request: Request) -> Problem:
 
 
 def of_label(refused: LabelRefused, request: Request) -> Problem:
-    """A refused label: 404 for an interaction nobody coded, 409 before any rulebook, 422 for a wrong code."""
+    """A refused label: 404 for an interaction nobody coded, 409 for the wrong moment, 422 for a wrong code."""
     text = say(refused.code, request, refused.value)
     if refused.code == "unknown_interaction":
         return Problem(404, "not-found", text)
     if refused.code == "no_rulebook":
         return Problem(409, "no-rulebook", text)
+    if refused.code in {"claimed", "not_claimed", "erased", "moved_on"}:
+        return Problem(409, "conflict", text, (FieldError("", refused.code.replace("_", "-"), text),))
     return Problem.field(refused.pointer or "", refused.code.replace("_", "-"), text)
 
 

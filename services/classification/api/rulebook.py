@@ -9,11 +9,12 @@ from starlette.responses import Response
 
 from libs.events.errors import ConcurrencyConflict
 from libs.events.offload import offload
-from libs.service.http import Problem, idempotent, negotiate
+from libs.service.http import Language, Problem, idempotent, negotiate
 from services.classification import views
 from services.classification.api.context import Context, Reader, Writer, no_rulebook, say
 from services.classification.books import publish
-from services.classification.domain.rulebook import checksum, document_of
+from services.classification.domain.rulebook import Rulebook, checksum, document_of
+from services.classification.previewing import NothingPublished, Preview, PreviewRunning
 from services.classification.rulebook_file import Reading, read
 
 _BODY = {
@@ -27,7 +28,7 @@ _BODY = {
 }
 
 
-def router(context: Context) -> APIRouter:
+def router(context: Context, preview: Preview) -> APIRouter:
     routes = APIRouter(prefix="/classification/v1", tags=["rulebook"])
 
     @routes.get("/rulebook", summary="The rulebook in force, or any version of it")
@@ -50,7 +51,7 @@ def router(context: Context) -> APIRouter:
         openapi_extra=_BODY,
     )
     async def check_rulebook(request: Request, principal: Reader) -> dict[str, Any]:
-        reading, version = await _read(request)
+        reading, version = await _read(context, request)
         language = negotiate(request)
         found = [item.problem(language) for item in reading.found]
         return {
@@ -63,7 +64,8 @@ def router(context: Context) -> APIRouter:
     @routes.post(
         "/rulebook/publish",
         summary="Publish a rulebook (YAML or JSON) as the next version",
-        description="The same content as the version in force changes nothing (200). Two at once: one wins, the other gets 409.",
+        description="The same content as the version in force changes nothing (200). Two at once: one wins, the other gets 409. "
+        'With `If-Match: "3"` it is published only as the version after 3 (412 otherwise).',
         openapi_extra=_BODY,
         status_code=201,
     )
@@ -71,13 +73,11 @@ def router(context: Context) -> APIRouter:
         async with idempotent(request, principal, context.store) as once:
             if once.stored is not None:
                 return once.stored
-            reading, version = await _read(request)
+            reading, version = await _read(context, request)
             language = negotiate(request)
-            if not reading.sound or reading.book is None:
-                errors = [item.problem(language) for item in reading.errors]
-                detail = "; ".join(f"{item['line']}:{item['column']} {item['detail']}" for item in errors[:3])
-                raise Problem(422, "bad-rulebook", detail, extra={"errors": errors})
-            digest = checksum(document_of(reading.book))
+            book = _sound(reading, language)
+            expected = _expected(request)
+            digest = checksum(document_of(book))
             try:
                 async with context.store.unit() as unit:
                     head = await context.books.head(unit.connection)
@@ -85,8 +85,10 @@ def router(context: Context) -> APIRouter:
                         found = await views.rulebook(unit.connection, head.version)
                         assert found is not None
                         status = 200
+                    elif expected is not None and expected != head.version:
+                        raise _overtaken(request, head.version, status=412)
                     else:
-                        published = await publish(unit, reading.book, principal.name, version)
+                        published = await publish(unit, book, principal.name, version)
                         found, status = published.model_dump(), 201
                     del found["document"]
                     warnings = [item.problem(language) for item in reading.found if item.defect.warning]
@@ -101,19 +103,68 @@ def router(context: Context) -> APIRouter:
                         assert found is not None
                         del found["document"]
                         return JSONResponse(jsonable_encoder({**found, "warnings": []}), 200)
-                raise Problem(
-                    409, "rulebook-conflict", str(head.version), extra={"version": head.version}
-                ) from conflict
+                raise _overtaken(request, head.version) from conflict
             return response
 
-    async def _read(request: Request) -> tuple[Reading, int]:
-        """The body, checked against what was published; and the version it was checked against."""
-        raw = await request.body()
-        if not raw.strip():
-            raise Problem(400, "empty-body")
-        async with context.store.reading() as connection:
-            history = await context.books.history(connection)
-        # Parsing and checking 4 MB takes a second of the processor.
-        return await offload(read, raw, history), history[-1][0] if history else 0
-
+    _preview_route(routes, context, preview)
     return routes
+
+
+def _preview_route(routes: APIRouter, context: Context, preview: Preview) -> None:
+    @routes.post(
+        "/rulebook/preview",
+        summary="What history would become under a rulebook (YAML or JSON); nothing is changed",
+        description="Reads the whole history and codes and judges it anew: minutes for a million contacts. One at a time.",
+        openapi_extra=_BODY,
+    )
+    async def preview_rulebook(request: Request, principal: Reader) -> dict[str, Any]:
+        reading, _ = await _read(context, request)
+        language = negotiate(request)
+        book = _sound(reading, language)
+
+        async def still_wanted(_: int) -> None:
+            if await request.is_disconnected():
+                raise Problem(408)
+
+        try:
+            report = await preview.run(book, still_wanted)
+        except PreviewRunning as busy:
+            raise Problem(409, "preview-running", headers={"Retry-After": "30"}) from busy
+        except NothingPublished as nothing:
+            raise no_rulebook(request) from nothing
+        return {**report, "warnings": [item.problem(language) for item in reading.found if item.defect.warning]}
+
+
+async def _read(context: Context, request: Request) -> tuple[Reading, int]:
+    """The body, checked against what was published; and the version it was checked against."""
+    raw = await request.body()
+    if not raw.strip():
+        raise Problem(400, "empty-body")
+    async with context.store.reading() as connection:
+        history = await context.books.history(connection)
+    # Parsing and checking 4 MB takes a second of the processor.
+    return await offload(read, raw, history), history[-1][0] if history else 0
+
+
+def _sound(reading: Reading, language: Language) -> Rulebook:
+    if reading.sound and reading.book is not None:
+        return reading.book
+    errors = [item.problem(language) for item in reading.errors]
+    detail = "; ".join(f"{item['line']}:{item['column']} {item['detail']}" for item in errors[:3])
+    raise Problem(422, "bad-rulebook", detail, extra={"errors": errors})
+
+
+def _expected(request: Request) -> int | None:
+    """The version `If-Match` names; 0: there is none yet. None: whatever there is."""
+    given = request.headers.get("if-match", "*").strip()
+    if given == "*":
+        return None
+    number = given.removeprefix("W/").strip('"')
+    if not (number.isascii() and number.isdigit() and len(number) <= 9):
+        raise Problem(400, "bad-request", "If-Match")
+    return int(number)
+
+
+def _overtaken(request: Request, version: int, status: int = 409) -> Problem:
+    """Another was published meanwhile: nothing of this one stands, and it has to be checked against that one."""
+    return Problem(status, "rulebook-conflict", say("overtaken", request, str(version)), extra={"version": version})

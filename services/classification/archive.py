@@ -1,0 +1,79 @@
+"""Interactions as they came, sealed: shown to a reviewer, searched for precedents, coded again. Opened through the vault only."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.events.catalogue import decode
+from libs.events.catalogue.interactions import InteractionRecorded
+from libs.events.envelope import Event
+from services.classification import tables
+
+
+async def store(connection: AsyncConnection, events: Sequence[Event], contacts: Sequence[InteractionRecorded]) -> None:
+    """Keep these interactions. One that is there already stays."""
+    if not events:
+        return
+    make = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    rows = [_kept(event, contact) for event, contact in zip(events, contacts, strict=True)]
+    await connection.execute(make(tables.sealed).on_conflict_do_nothing(index_elements=["interaction_id"]), rows)
+
+
+async def fetch(connection: AsyncConnection, interaction_ids: Sequence[str]) -> dict[str, Event]:
+    """The events of these interactions; those from before they were kept are missing."""
+    if not interaction_ids:
+        return {}
+    query = select(tables.sealed).where(tables.sealed.c.interaction_id.in_(interaction_ids))
+    return {row.interaction_id: event_of(row) for row in await connection.execute(query)}
+
+
+def event_of(row: Any) -> Event:
+    """The event as it was kept. Its place in intake's store is not needed again and not known here."""
+    return Event(
+        id=row.event_id,
+        type=row.type,
+        source="/lazo/intake",
+        subject=f"interaction/{row.interaction_id}",
+        streamversion=1,
+        sequence=0,
+        time=row.time,
+        recordedtime=row.recordedtime,
+        partitionkey=row.key,
+        correlationid=row.correlationid,
+        causationid=None,
+        traceparent=row.traceparent,
+        data=bytes(row.data),
+    )
+
+
+def erased(event: Event, opened: InteractionRecorded) -> bool:
+    """Whether words came with it that nobody can open any more."""
+    before = decode(event)
+    assert isinstance(before, InteractionRecorded)
+    return any(
+        sealed is not None and clear is None
+        for sealed, clear in ((before.text, opened.text), (before.subject, opened.subject))
+    )
+
+
+def words_of(contact: InteractionRecorded) -> str:
+    """Subject and text; empty where there are none, or the person was erased."""
+    return "\n".join(part for part in (contact.subject, contact.text) if part)
+
+
+def _kept(event: Event, contact: InteractionRecorded) -> dict[str, Any]:
+    return {
+        "interaction_id": contact.interaction_id,
+        "event_id": event.id,
+        "type": event.type,
+        "correlationid": event.correlationid,
+        "traceparent": event.traceparent,
+        "key": event.partitionkey,
+        "time": event.time,
+        "recordedtime": event.recordedtime,
+        "data": event.data,
+    }
