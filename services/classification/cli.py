@@ -1,15 +1,18 @@
-"""`lazo rulebook`: check a rulebook without any server, or publish it."""
+"""`lazo rulebook`: check a rulebook without any server, preview what it would change, publish it."""
 
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
+
+if TYPE_CHECKING:
+    from services.classification.domain.rulebook import Rulebook
 
 TEXTS: dict[str, tuple[str, str]] = {
     "sound": (
@@ -22,6 +25,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{book}: es igual a la versión {version}; nada cambia",
         "{book}: same as version {version}; nothing changes",
     ),
+    "not-shown": ("no hay vista previa: {detail}", "no preview: {detail}"),
     "refused": ("no se publicó: {detail}", "not published: {detail}"),
     "pending": (
         "está guardado y se publicará en el próximo arranque",
@@ -36,6 +40,11 @@ TEXTS: dict[str, tuple[str, str]] = {
 }
 
 File = Annotated[Path, typer.Argument(help="the rulebook (YAML or JSON)", exists=True, dir_okay=False)]
+Url = Annotated[
+    str | None, typer.Option(envvar="LAZO_URL", help="a running server; otherwise this machine's data directory")
+]
+Key = Annotated[str | None, typer.Option(envvar="LAZO_KEY", help="API key for --url")]
+Data = Annotated[Path | None, typer.Option(envvar="LAZO_DATA", help="data directory (embedded)")]
 Json = Annotated[bool, typer.Option("--json", help="the answer as JSON")]
 
 
@@ -62,30 +71,57 @@ def register(app: typer.Typer) -> None:
     app.add_typer(rulebook, name="rulebook")
 
     @rulebook.command("check")
-    def check(file: File, json: Json = False) -> None:
+    def check(
+        file: File,
+        against: Annotated[
+            list[Path] | None,
+            typer.Option(help="what was published before, oldest first; repeatable", exists=True, dir_okay=False),
+        ] = None,
+        json: Json = False,
+    ) -> None:
         """Say what is wrong with a rulebook: FILE:line:column. Needs no server. Exit code 1 when it cannot be published."""
-        raise typer.Exit(_check(file, json))
+        raise typer.Exit(_check(file, against or [], json))
+
+    @rulebook.command("preview")
+    def preview(
+        file: File,
+        url: Url = None,
+        key: Key = None,
+        data: Data = None,
+        json: Json = False,
+    ) -> None:
+        """Show what history would become under a rulebook: counts moved from code to code, verdicts and findings. No effect."""
+        raise typer.Exit(_preview(file, url, key, data, json))
 
     @rulebook.command("publish")
     def publish(
         file: File,
-        url: Annotated[
-            str | None,
-            typer.Option(envvar="LAZO_URL", help="a running server; otherwise this machine's data directory"),
+        url: Url = None,
+        key: Key = None,
+        data: Data = None,
+        after: Annotated[
+            int | None, typer.Option(min=0, help="publish only as the version after this one (0: as the first)")
         ] = None,
-        key: Annotated[str | None, typer.Option(envvar="LAZO_KEY", help="API key for --url")] = None,
-        data: Annotated[Path | None, typer.Option(envvar="LAZO_DATA", help="data directory (embedded)")] = None,
         json: Json = False,
     ) -> None:
-        """Publish a rulebook as the next version. The same content again changes nothing."""
-        raise typer.Exit(_publish(file, url, key, data, json))
+        """Publish a rulebook as the next version. The same content again changes nothing; if another was published meanwhile,
+        nothing is."""
+        raise typer.Exit(_publish(file, url, key, data, after, json))
 
 
-def _check(file: Path, as_json: bool) -> int:
+def _check(file: Path, against: Sequence[Path], as_json: bool) -> int:
     from services.classification.rulebook_file import read
 
-    reading = read(file.read_bytes())
     language = _language()
+    history: list[tuple[int, Rulebook]] = []
+    for version, older in enumerate(against, start=1):
+        before = read(older.read_bytes(), history)
+        if before.book is None:
+            for item in before.errors:
+                _out(item.line(str(older), language))
+            return 1
+        history.append((version, before.book))
+    reading = read(file.read_bytes(), history)
     if as_json:
         found = [item.problem(language) for item in reading.found]
         _out(
@@ -103,7 +139,67 @@ def _check(file: Path, as_json: bool) -> int:
     return 1
 
 
-def _publish(file: Path, url: str | None, key: str | None, data: Path | None, as_json: bool) -> int:
+def _preview(file: Path, url: str | None, key: str | None, data: Path | None, as_json: bool) -> int:
+    from libs.service.run import REFUSALS
+    from libs.service.settings import BadSettings
+    from services.classification.cli_preview import NoHistory
+
+    checked = _check_silently(file)
+    if checked:
+        return checked
+    if url is not None and not key:
+        _note(_say("key"))
+        return 2
+    try:
+        return asyncio.run(_show(file, url, key, data, as_json))
+    except NoHistory as nothing:
+        _note(_say("not-shown", detail=str(nothing)))
+    except (BadSettings, OSError) as error:
+        _note(str(error))
+    except REFUSALS as error:
+        _note(_say("in-use", reason=str(error)))
+    return 1
+
+
+async def _show(file: Path, url: str | None, key: str | None, data: Path | None, as_json: bool) -> int:
+    import httpx
+
+    from services.classification.cli_preview import lines, preview_here
+
+    language = _language()
+    if url is not None:
+        try:
+            async with _server(url, key, timeout=None) as (client, _):
+                answer = await client.post(
+                    "/classification/v1/rulebook/preview",
+                    content=file.read_bytes(),
+                    headers={"content-type": "application/yaml", "accept-language": language},
+                )
+        except httpx.HTTPError as error:
+            _note(_say("away", url=url, detail=str(error) or type(error).__name__))
+            return 1
+        report = _body(answer)
+        if answer.status_code >= 400:
+            _defects(file, report)
+            _note(_say("not-shown", detail=f"{report.get('title', '')} {report.get('detail', '')}".strip()))
+            return 1
+    else:
+        found_report, found = await preview_here(file.read_bytes(), data, language)
+        for item in found:
+            _out(item.line(str(file), language))
+        if found_report is None:
+            _note(_say("defects", file=file, count=sum(not item.defect.warning for item in found)))
+            return 1
+        report = found_report
+    if as_json:
+        _out(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+    else:
+        for line in lines(report, language):
+            _out(line)
+    return 0
+
+
+def _publish(file: Path, url: str | None, key: str | None, data: Path | None, after: int | None, as_json: bool) -> int:
     from libs.service.run import REFUSALS
     from libs.service.settings import BadSettings
 
@@ -114,7 +210,7 @@ def _publish(file: Path, url: str | None, key: str | None, data: Path | None, as
         _note(_say("key"))
         return 2
     try:
-        return asyncio.run(_send(file, url, key, data, as_json))
+        return asyncio.run(_send(file, url, key, data, after, as_json))
     except (BadSettings, OSError) as error:
         _note(str(error))
     except REFUSALS as error:
@@ -135,7 +231,9 @@ def _check_silently(file: Path) -> int:
     return 1
 
 
-async def _send(file: Path, url: str | None, key: str | None, data: Path | None, as_json: bool) -> int:
+async def _send(
+    file: Path, url: str | None, key: str | None, data: Path | None, after: int | None, as_json: bool
+) -> int:
     import httpx
 
     try:
@@ -143,22 +241,18 @@ async def _send(file: Path, url: str | None, key: str | None, data: Path | None,
             response = await client.post(
                 "/classification/v1/rulebook/publish",
                 content=file.read_bytes(),
-                headers={"content-type": "application/yaml", "accept-language": _language()},
+                headers={"content-type": "application/yaml", "accept-language": _language()}
+                | ({} if after is None else {"if-match": f'"{after}"'}),
             )
             left = await pending()
     except httpx.HTTPError as error:
         _note(_say("away", url=url, detail=str(error) or type(error).__name__))
         return 1
-    try:
-        body = orjson.loads(response.content)
-    except orjson.JSONDecodeError:
-        body = {"detail": f"HTTP {response.status_code}"}
+    body = _body(response)
     if as_json:
         _out(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode())
     if response.status_code >= 400:
-        for defect in body.get("errors", []):
-            if "line" in defect:
-                _out(f"{file}:{defect['line']}:{defect['column']}: {defect['detail']}")
+        _defects(file, body)
         _note(_say("refused", detail=f"{body.get('title', '')} {body.get('detail', '')}".strip()))
         return 1
     if not as_json:
@@ -170,15 +264,29 @@ async def _send(file: Path, url: str | None, key: str | None, data: Path | None,
     return 0
 
 
+def _body(response: Any) -> dict[str, Any]:
+    try:
+        body: dict[str, Any] = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        body = {"detail": f"HTTP {response.status_code}"}
+    return body
+
+
+def _defects(file: Path, body: Mapping[str, Any]) -> None:
+    for defect in body.get("errors", []):
+        if "line" in defect:
+            _out(f"{file}:{defect['line']}:{defect['column']}: {defect['detail']}")
+
+
 @asynccontextmanager
-async def _server(url: str, key: str | None) -> AsyncIterator[tuple[Any, Any]]:
+async def _server(url: str, key: str | None, timeout: float | None = 60) -> AsyncIterator[tuple[Any, Any]]:
     import httpx
 
     async def nothing() -> int:
         return 0
 
     headers = {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=timeout) as client:
         yield client, nothing
 
 

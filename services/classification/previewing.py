@@ -73,6 +73,11 @@ class Preview:
         self._engine, self._log, self._vault, self._books, self._rules = engine, log, vault, books, rules
         self._busy = asyncio.Lock()
 
+    async def published(self) -> list[tuple[int, Rulebook]]:
+        """Every published version, oldest first."""
+        async with reading(self._engine) as connection:
+            return await self._books.history(connection)
+
     async def run(self, book: Rulebook, progress: Progress | None = None) -> dict[str, Any]:
         """What history would become under the book. Raises PreviewRunning, NothingPublished, LogUnavailable.
 

@@ -15,7 +15,8 @@ from services.classification.domain.peers import Peers
 from services.classification.domain.watch import Watch, differences, fresh_days
 
 BEFORE, AFTER = "before", "after"
-_CACHE_KIB = 16_384
+_HELD = 50_000
+"""Sums gathered in memory before they are added to those on disk: some 15 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,10 @@ class Line:
 class Spool:
     """Not to be shared by threads at the same time. Close it."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache_kib: int = 16_384) -> None:
         # The empty name is SQLite's own temporary database: on disk once it outgrows the cache, deleted when closed.
         self._base = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        self._base.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._base.execute(f"PRAGMA cache_size = -{cache_kib}")
         self._base.execute(
             "CREATE TABLE lines (customer TEXT, day INTEGER, touchpoint TEXT, location TEXT, before TEXT, after TEXT)"
         )
@@ -63,13 +64,24 @@ class Spool:
         """Fresh complainants and contacts by slice and day, customer by customer, as `counting` makes them."""
         self._base.execute("BEGIN")
         rows = self._base.execute("SELECT * FROM lines ORDER BY customer")
+        held: dict[tuple[str, str, str, str, int], list[int]] = {}
         for _, own in itertools.groupby(rows, key=lambda row: row[0]):
-            self._base.executemany(
-                """INSERT INTO days VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-                fresh = fresh + excluded.fresh, contacts = contacts + excluded.contacts""",
-                _sums(own),
-            )
+            for key, fresh, contacts in _sums(own):
+                sums = held.setdefault(key, [0, 0])
+                sums[0] += fresh
+                sums[1] += contacts
+            if len(held) > _HELD:
+                self._keep(held)
+        self._keep(held)
         self._base.execute("COMMIT")
+
+    def _keep(self, held: dict[tuple[str, str, str, str, int], list[int]]) -> None:
+        self._base.executemany(
+            """INSERT INTO days VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+            fresh = fresh + excluded.fresh, contacts = contacts + excluded.contacts""",
+            ((*key, *sums) for key, sums in sorted(held.items())),
+        )
+        held.clear()
 
     def judges(self, side: str, rules: Rules, since: date) -> tuple[Watch, Peers]:
         """The two judges with the counts of one side from that day on, nothing judged yet."""
@@ -87,7 +99,10 @@ class Spool:
         return watch, peers
 
 
-def _sums(rows: Iterable[tuple[str, int, str, str, str, str]]) -> Iterator[tuple[str, str, str, str, int, int, int]]:
+def _sums(
+    rows: Iterable[tuple[str, int, str, str, str, str]],
+) -> Iterator[tuple[tuple[str, str, str, str, int], int, int]]:
+    """One customer's: slice and day, whether it is fresh there, contacts."""
     groups: dict[tuple[str, str, str, str], list[date]] = {}
     for _, ordinal, touchpoint, location, before, after in rows:
         day = date.fromordinal(ordinal)
@@ -99,4 +114,4 @@ def _sums(rows: Iterable[tuple[str, int, str, str, str, str]]) -> Iterator[tuple
         fresh = fresh_days(days)
         sums = {day: (int(day in fresh), days.count(day)) for day in set(days)}
         for day, one, contacts in differences({}, sums):
-            yield (*key, day.toordinal(), one, contacts)
+            yield (*key, day.toordinal()), one, contacts
