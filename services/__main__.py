@@ -18,6 +18,7 @@ T = TypeVar("T")
 PLUGINS = (
     "services.intake.cli",
     "services.classification.cli",
+    "services.classification.classifier_cli",
     "services.indicators.cli",
     "services.demo.cli",
     "services.verify",
