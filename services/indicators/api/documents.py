@@ -1,11 +1,14 @@
 """Answers as JSON values."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from services.indicators.domain.arithmetic import Measured
 from services.indicators.domain.findings import Finding
 from services.indicators.domain.periods import instant
 from services.indicators.domain.registry import COUNTED, UNITS, Indicator
+from services.indicators.views.crosswalk import Move
 from services.indicators.views.drill import Behind
 from services.indicators.views.lists import Bar, Names, Touchpoint
 from services.indicators.views.measures import Answer
@@ -89,6 +92,39 @@ def bar(one: Bar, section: dict[str, dict[str, str]], language: str) -> dict[str
         "customers": one.customers,
         "first": at(one.first),
         "last": at(one.last),
+    }
+
+
+def crosswalk(
+    found: list[Move], before: int, after: int, by: str, section: dict[str, dict[str, str]], language: str
+) -> dict[str, Any]:
+    """What moved from code to code, with the sums of both sides. A code of null: never decided under that version."""
+
+    def side(codes: Iterable[tuple[str | None, int]]) -> list[dict[str, Any]]:
+        sums: Counter[str] = Counter()
+        for code, cases in codes:
+            if code is not None:
+                sums[code] += cases
+        ranked = sorted(sums.items(), key=lambda one: (-one[1], one[0]))
+        return [{"value": code, "name": name_of(section, code, language), "cases": cases} for code, cases in ranked]
+
+    both = [one for one in found if one.before is not None and one.after is not None]
+    return {
+        "before": before,
+        "after": after,
+        "by": by,
+        "cases": sum(one.cases for one in found),
+        "decided_under_both": sum(one.cases for one in both),
+        "moved": sum(one.cases for one in both if one.before != one.after),
+        "moved_as_declared": sum(one.cases for one in both if one.before != one.after and one.declared),
+        "items": [
+            {"before": one.before, "after": one.after, "cases": one.cases, "declared": one.declared} for one in found
+        ],
+        "totals": {
+            "before": side((one.before, one.cases) for one in found),
+            "after": side((one.after, one.cases) for one in found),
+        },
+        "next": None,
     }
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from starlette.datastructures import QueryParams
 
 from libs.service.http.problems import FieldError, Problem
+from services.indicators.domain.crosswalk import Carry
 from services.indicators.domain.periods import (
     GRANULARITIES,
     LIMIT,
@@ -25,7 +26,7 @@ from services.indicators.settings import zone_of
 _WHERE = re.compile(r"^where\[([^\[\]]*)\]$")
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 MOST_VALUES, LONGEST = 200, 200
-CORE = frozenset({"from", "to", "granularity", "group_by", "as_of", "rulebook", "tz"})
+CORE = frozenset({"from", "to", "granularity", "group_by", "as_of", "rulebook", "carry", "tz"})
 SPAN = timedelta(days=30)
 _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 
@@ -175,6 +176,7 @@ def _query(params: QueryParams, now: datetime, default_zone: str, known: set[str
         where={dimension: tuple(values) for dimension, values in where.items()},
         as_of=None if known_at is None else micros(known_at),
         rulebook=whole_number(params, "rulebook"),
+        carry=_carry(choice(params, "carry", ("forward", "both", "none"), "forward")),
     )
     return found.whole() if whole else found
 
@@ -182,6 +184,14 @@ def _query(params: QueryParams, now: datetime, default_zone: str, known: set[str
 def _granularity(name: str) -> Granularity:
     match name:
         case "hour" | "day" | "week" | "month":
+            return name
+        case _:
+            raise AssertionError(name)
+
+
+def _carry(name: str) -> Carry:
+    match name:
+        case "forward" | "both" | "none":
             return name
         case _:
             raise AssertionError(name)
@@ -211,6 +221,7 @@ def documented(*, also: Mapping[str, str] | None = None, without: Iterable[str] 
         "group_by": "up to three dimensions, separated by commas",
         "as_of": "answer with what was known then (a date: at its end)",
         "rulebook": "answer with the codings made under this version of the rulebook",
+        "carry": "what was never coded under `rulebook`: carried over from older versions by the crosswalk (forward), from newer ones too (both), or left unknown (none)",
         "tz": "IANA time zone of the periods, e.g. America/Bogota",
     }
     listed = [(name, text) for name, text in {**texts, **(also or {})}.items() if name not in set(without)]

@@ -13,7 +13,7 @@ from libs.service.http.problems import FieldError, Problem
 from libs.service.keys import Principal
 from services.indicators import charts
 from services.indicators.api import documents
-from services.indicators.api.parameters import Wrong, choice, documented, instant_of, query_of, single
+from services.indicators.api.parameters import Wrong, choice, documented, instant_of, query_of, single, whole_number
 from services.indicators.api.reads import OPENS_WORDS, Reads, holidays_of, reads
 from services.indicators.domain.periods import instant, micros
 from services.indicators.domain.query import Query
@@ -21,6 +21,7 @@ from services.indicators.domain.registry import DIMENSIONS, INDICATORS, Indicato
 from services.indicators.export import contact_lines, point_lines
 from services.indicators.settings import zone_of
 from services.indicators.views import drill, lists, timelines, words
+from services.indicators.views.crosswalk import NoVersion, moves
 from services.indicators.views.facts_of import indicator_of
 from services.indicators.views.measures import Answer, measure
 from services.indicators.views.scope import findings
@@ -129,6 +130,35 @@ async def pareto(
         "items": [documents.bar(one, section, language) for one in bars],
         "next": None,
     }
+
+
+@router.get(
+    "/crosswalk", tags=["lists"], summary="The same cases under two versions of the rulebook",
+    openapi_extra=documented(also={
+        "before": "a version of the rulebook", "after": "another version; default the newest", "by": "motive or cause",
+    }, without=("granularity", "group_by", "rulebook", "carry")),
+)  # fmt: skip
+async def crosswalk(
+    request: Request, principal: Principal = Depends(READ), desk: Reads = Depends(reads)
+) -> dict[str, Any]:
+    """What moved from code to code (G1). Rows add up to the cases, each code's rows to its count under its version."""
+    query = _question(request, desk, "before", "after", "by", whole=True)
+    language = negotiate(request)
+    try:
+        by = choice(request.query_params, "by", ("motive", "cause"), "motive")
+        before, after = (whole_number(request.query_params, name) for name in ("before", "after"))
+    except Wrong as wrong:
+        raise Problem.fields([wrong.error]) from None
+    async with desk.open() as (connection, t):
+        newest, names = await lists.names(connection, t)
+        after = after or newest or 0
+        before = before if before is not None else after - 1
+        try:
+            found = await moves(connection, t, query, by, before, after)
+        except NoVersion as missing:
+            text = f"there is no version {missing.args[0]} of the rulebook"
+            raise Problem.field("/query/before", "unknown-version", text) from None
+    return documents.crosswalk(found, before, after, by, documents.section_of(names, by), language)
 
 
 @router.get(

@@ -22,6 +22,7 @@ from libs.events.catalogue.findings import (
     VerdictReached,
 )
 from libs.events.catalogue.interactions import InteractionRecorded
+from libs.events.catalogue.rulebook import RulebookPublished
 from libs.events.envelope import Event
 
 Fact = tuple[Event, EventData]
@@ -36,7 +37,14 @@ HOLIDAYS = Callable[[str, int, int], frozenset[date]]
 class Fold:
     """What is known from a set of events at an instant, under a version of the rulebook."""
 
-    def __init__(self, facts: Iterable[Fact], *, as_of: datetime | None = None, rulebook: int | None = None) -> None:
+    def __init__(
+        self,
+        facts: Iterable[Fact],
+        *,
+        as_of: datetime | None = None,
+        rulebook: int | None = None,
+        carry: str = "forward",
+    ) -> None:
         self.interactions: dict[str, InteractionRecorded] = {}
         self.codings: dict[str, tuple[int, str, InteractionClassified]] = {}
         self.cases: dict[str, tuple[Event, CaseOpened]] = {}
@@ -46,12 +54,23 @@ class Fold:
         self.states: dict[str, list[tuple[int, str, datetime]]] = defaultdict(list)
         self.natures: dict[str, list[tuple[int, str]]] = defaultdict(list)
         self.opened: set[str] = set()
+        self.rulebook = rulebook
+        self.books: dict[int, RulebookPublished] = {}
         seen: set[str] = set()
         for event, data in facts:
             if event.id in seen or (as_of is not None and event.recordedtime > as_of):
                 continue
             seen.add(event.id)
-            self._take(event, data, rulebook)
+            newer = (
+                isinstance(data, InteractionClassified) and rulebook is not None and data.rulebook_version > rulebook
+            )
+            if not (newer and carry != "both"):
+                self._take(event, data, rulebook)
+        if rulebook is not None:
+            alone = carry == "none" or rulebook not in self.books
+            self.codings = {
+                key: one for key, one in self.codings.items() if one[2].rulebook_version == rulebook or not alone
+            }
         for steps in self.steps.values():
             steps.sort(key=lambda one: one[:3])
 
@@ -59,10 +78,12 @@ class Fold:
         if isinstance(data, InteractionRecorded):
             self.interactions[data.interaction_id] = data
         elif isinstance(data, InteractionClassified):
-            if rulebook is None or data.rulebook_version == rulebook:
-                mine = (data.revision, event.id, data)
-                if data.interaction_id not in self.codings or self.codings[data.interaction_id][:2] < mine[:2]:
-                    self.codings[data.interaction_id] = mine
+            # What was decided under the version asked about goes before what was not.
+            mine = (data.revision + (10**9 if data.rulebook_version == rulebook else 0), event.id, data)
+            if data.interaction_id not in self.codings or self.codings[data.interaction_id][:2] < mine[:2]:
+                self.codings[data.interaction_id] = mine
+        elif isinstance(data, RulebookPublished):
+            self.books[data.version] = data
         elif isinstance(data, CaseOpened):
             self.cases[data.case_id] = (event, data)
         elif isinstance(data, CaseAcknowledged | CaseClosed | CaseReopened):
@@ -103,12 +124,50 @@ class Fold:
             for name in ("touchpoint", "product", "location", "team", "agent", "supplier", "segment", "language"):
                 values[name] = getattr(contact, name, None)
             coding = self.codings.get(case.interaction_id)
-            for name in ("motive", "cause", "component", "factor", "severity", "procedure"):
-                values[name] = getattr(coding[2], name) if coding else None
+            values |= self._coded(coding[2]) if coding else {}
         known = {name: str(value) for name, value in values.items() if value is not None}
         if case is not None:
             known |= self._judged(case, known)
         return defaultdict(lambda: "unknown", known)
+
+    def _coded(self, coding: InteractionClassified) -> dict[str, Any]:
+        """A coding in the codes of the version asked about: one code, one step, one entry at a time."""
+        names = ("motive", "cause", "component", "factor", "severity", "procedure")
+        values = {name: getattr(coding, name) for name in names}
+        if self.rulebook is None or coding.rulebook_version == self.rulebook or self.rulebook not in self.books:
+            return values
+        for name, section in (("motive", "motives"), ("cause", "causes")):
+            code = values[name]
+            called = self._called(section, code, coding)
+            if called == code:
+                continue
+            asked = {one["code"]: one for one in self.books[self.rulebook].document.get(section, [])}
+            entry = asked.get(called, {})
+            values[name] = called
+            for follows in ("severity",) if name == "motive" else ("component", "factor"):
+                values[follows] = entry.get(follows)
+            if name == "motive" and called == "unknown":
+                values["procedure"] = None
+        return values
+
+    def _called(self, section: str, code: str, coding: InteractionClassified) -> str:
+        assert self.rulebook is not None
+        held = {
+            version: {one["code"]: one for one in book.document.get(section, [])}
+            for version, book in self.books.items()
+        }
+        made, asked = coding.rulebook_version, self.rulebook
+        if made not in held or code not in held[made]:
+            return code
+        zone = ZoneInfo(self.books[max(made, asked)].document.get("time_zone", "UTC"))
+        day = coding.occurred_at.astimezone(zone).date()
+        if made < asked:
+            ends = _ends(held[asked], code, day)
+        else:
+            ends = {old for old in held[asked] if code in _ends(held[made], old, day)}
+            if not ends:
+                ends = {code} if code in held[asked] else {"unknown"}
+        return ends.pop() if len(ends) == 1 else "unknown"
 
     def _judged(self, case: CaseOpened, values: Dimensions) -> Dimensions:
         rank = {"systemic": 3, "isolated": 2, "not_enough_evidence": 1}
@@ -161,6 +220,19 @@ class Fold:
 
     def acknowledged(self, case_id: str) -> datetime | None:
         return min((at for at, _, _, data in self.steps[case_id] if isinstance(data, CaseAcknowledged)), default=None)
+
+
+def _ends(entries: dict[str, Any], code: str, day: date, passed: tuple[str, ...] = ()) -> set[str]:
+    """What stands for a code among the entries of a newer version, for a contact of a day."""
+    if code not in entries:
+        return {"unknown"}
+    entry = entries[code]
+    following = [one if isinstance(one, str) else one["code"] for one in entry.get("becomes", [])]
+    if not following and entry.get("successor") and entry.get("until") and date.fromisoformat(entry["until"]) < day:
+        following = [entry["successor"]]
+    if not following or code in passed:
+        return {code}
+    return set().union(*(_ends(entries, one, day, (*passed, code)) for one in following))
 
 
 def _in(where: dict[str, str], values: Dimensions) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
+from services.indicators.domain.crosswalk import Carried, Carry
 from services.indicators.domain.periods import Periods
 
 Group = tuple[str, ...]
@@ -11,7 +12,11 @@ Group = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """`as_of`: only what was recorded by then (microseconds since 1970); `rulebook`: codings made under that version.
+    """`as_of`: only what was recorded by then (microseconds since 1970); `rulebook`: codings as of that version.
+
+    What was never decided under it is carried over by the crosswalk: from older versions (`forward`), from newer ones as well
+    (`both`; then what is decided later can change an earlier version's report), or not at all (`none`). `carried`: how other
+    versions' codes are called in it, read when the question is answered.
 
     `now` is the instant of asking: what is open is open at `min(end of period, as_of or now)`.
     """
@@ -23,6 +28,8 @@ class Query:
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     as_of: int | None = None
     rulebook: int | None = None
+    carry: Carry = "forward"
+    carried: tuple[Carried, ...] | None = None
 
     @property
     def known(self) -> int:

@@ -11,7 +11,7 @@ from services.indicators.domain.registry import Indicator
 from services.indicators.tables import Facts
 from services.indicators.views.facts_of import case_scope, changes, fact_set
 from services.indicators.views.measures import detections, instants
-from services.indicators.views.scope import Scope, findings
+from services.indicators.views.scope import Scope, carrying, findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ async def behind(
     limit: int = 100,
 ) -> list[Behind]:
     """Events of the numerator (or the denominator) over the whole range, oldest first, after a place (at, event id)."""
+    query = await carrying(connection, t, query)
     match indicator.form:
         case "delay":
             found = detections(await findings(connection, t, query.as_of), query)

@@ -12,7 +12,7 @@ from services.indicators.domain.arithmetic import MINIMUM, Measured, proportion
 from services.indicators.domain.query import Query
 from services.indicators.domain.registry import CODED, UNKNOWN
 from services.indicators.tables import Facts
-from services.indicators.views.scope import Scope, coding_of, findings, overlapping
+from services.indicators.views.scope import Coding, Scope, carrying, coding_of, findings, overlapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ async def pareto(
 
     Besides how many: whom (distinct customers) and since when (R04).
     """
+    query = await carrying(connection, t, query)
     covered = overlapping(await findings(connection, t, query.as_of), query) if by not in CODED or query.where else []
     scope = Scope.cases(t, query, covered, coded_only=by in CODED)
     scope.filtered()
@@ -120,6 +121,7 @@ async def touchpoints(
 
 
 Place = tuple[int, str]
+_CODED_COLUMNS = ("motive", "cause", "component", "factor", "expectation", "severity", "procedure")
 
 
 async def contacts(
@@ -133,8 +135,10 @@ async def contacts(
     limit: int = 50,
 ) -> list[Mapping[str, Any]]:
     """Contacts of the range, newest first, before a place (occurred_at, id); with their sealed words beside them."""
+    query = await carrying(connection, t, query)
     i, w, c = t.interactions.alias("i"), t.texts.alias("w"), t.cases.alias("c")
-    k, on = coding_of(t, i.c.interaction_id, query.as_of, query.rulebook)
+    k, on = coding_of(t, i.c.interaction_id, query.as_of, query.rulebook, query.carry)
+    coded = Coding(k, query)
     case_on = [c.c.interaction_id == i.c.interaction_id]
     conditions = [i.c.occurred_at >= query.periods.start, i.c.occurred_at < query.periods.end]
     if query.as_of is not None:
@@ -145,18 +149,18 @@ async def contacts(
     if ids is not None:
         conditions.append(i.c.interaction_id.in_(ids))
     for name, wanted in query.where.items():
-        column = k.c[name] if name in CODED else i.c[name]
+        column = coded.column(name) if name in CODED else i.c[name]
         conditions.append(func.coalesce(column, UNKNOWN).in_(list(wanted)))
     if before is not None:
         at, last = before
         conditions.append(or_(i.c.occurred_at < at, and_(i.c.occurred_at == at, i.c.interaction_id < last)))
     statement = (
         select(
-            i, c.c.case_id, k.c.motive, k.c.cause, k.c.component, k.c.factor, k.c.expectation, k.c.severity, k.c.procedure,
+            i, c.c.case_id, *(coded.column(name).label(name) for name in _CODED_COLUMNS),
             k.c.rulebook_version, k.c.confidence, k.c.review, w.c.subject, w.c.body,
         )
         .select_from(
-            i.outerjoin(k, on).outerjoin(c, and_(*case_on)).outerjoin(w, w.c.interaction_id == i.c.interaction_id)
+            coded.join(i.outerjoin(k, on)).outerjoin(c, and_(*case_on)).outerjoin(w, w.c.interaction_id == i.c.interaction_id)
         )
         .where(*conditions)
         .order_by(i.c.occurred_at.desc(), i.c.interaction_id.desc())

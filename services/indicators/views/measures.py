@@ -28,7 +28,7 @@ from services.indicators.domain.query import Group, Query
 from services.indicators.domain.registry import UNKNOWN, Indicator
 from services.indicators.tables import Facts
 from services.indicators.views.facts_of import FactSet, case_scope, changes, fact_set
-from services.indicators.views.scope import bucket, findings
+from services.indicators.views.scope import bucket, carrying, findings
 
 Holidays = Callable[[str, int, int], frozenset[date]]
 """Holidays of a country (ISO 3166-1) from one year to another."""
@@ -66,6 +66,7 @@ async def measure(
     Shares over a dimension (motives, components) are always split by it, and filtering by it picks among the shares instead
     of changing what they are shares of. Ages and levels are those at the end of each period, or at the instant known.
     """
+    query = await carrying(connection, t, query)
     if indicator.by is not None and indicator.by not in query.group_by:
         query = replace(query, group_by=(*query.group_by, indicator.by))
     match indicator.form:

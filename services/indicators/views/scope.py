@@ -1,7 +1,7 @@
 """Builds what every question shares: the facts, joined to the dimensions it names, as known at an instant."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.indicators.domain.crosswalk import SECTIONS, Carried, Carry, carried
 from services.indicators.domain.findings import Fact, Finding, Span, fold, spans
 from services.indicators.domain.periods import Periods
 from services.indicators.domain.query import Query
@@ -85,23 +86,96 @@ async def findings(
     return fold(Fact(*row[:6], data=orjson.loads(row[6])) for row in rows)
 
 
+async def carrying(connection: AsyncConnection, t: Facts, query: Query) -> Query:
+    """The question with the crosswalk it needs: from every version known at `as_of` to the one asked about."""
+    if query.rulebook is None or query.carried is not None:
+        return query
+    statement = select(t.rulebooks.c.version, t.rulebooks.c.document)
+    if query.as_of is not None:
+        statement = statement.where(t.rulebooks.c.recorded_at <= query.as_of)
+    documents = {version: orjson.loads(document) for version, document in await connection.execute(statement)}
+    if query.rulebook not in documents:
+        return replace(query, carried=(), carry="none")
+    return replace(query, carried=tuple(carried(documents, query.rulebook)))
+
+
 def coding_of(
-    t: Facts, interaction: ColumnElement[str], as_of: int | None, rulebook: int | None
+    t: Facts, interaction: ColumnElement[str], as_of: int | None, rulebook: int | None, carry: Carry = "none"
 ) -> tuple[FromClause, ColumnElement[bool]]:
-    """The coding in force for an interaction: the newest revision known at `as_of`, of that rulebook version if one is named."""
-    k, newer = t.codings.alias("k"), t.codings.alias("newer")
+    """The coding in force for an interaction: the newest revision known at `as_of`.
+
+    With a rulebook version, the newest made under it; where there is none, the newest of those that may be carried over.
+    """
+    k, newer = t.codings.alias(), t.codings.alias()
     mine = [k.c.interaction_id == interaction]
-    other = [
-        newer.c.interaction_id == k.c.interaction_id,
-        or_(newer.c.revision > k.c.revision, and_(newer.c.revision == k.c.revision, newer.c.event_id > k.c.event_id)),
-    ]
+    other = [newer.c.interaction_id == k.c.interaction_id]
+    later = or_(
+        newer.c.revision > k.c.revision, and_(newer.c.revision == k.c.revision, newer.c.event_id > k.c.event_id)
+    )
     if as_of is not None:
         mine.append(k.c.recorded_at <= as_of)
         other.append(newer.c.recorded_at <= as_of)
-    if rulebook is not None:
+    if rulebook is None:
+        other.append(later)
+    elif carry == "none":
         mine.append(k.c.rulebook_version == rulebook)
-        other.append(newer.c.rulebook_version == rulebook)
+        other += [newer.c.rulebook_version == rulebook, later]
+    else:
+        if carry == "forward":
+            mine.append(k.c.rulebook_version <= rulebook)
+            other.append(newer.c.rulebook_version <= rulebook)
+        own, others = k.c.rulebook_version == rulebook, newer.c.rulebook_version == rulebook
+        other.append(or_(and_(others, ~own), and_(or_(and_(own, others), and_(~own, ~others)), later)))
     return k, and_(*mine, ~exists(select(literal(1)).where(*other)))
+
+
+class Coding:
+    """A coding's columns as the version asked about calls them."""
+
+    def __init__(self, k: FromClause, query: Query) -> None:
+        self.k = k
+        self._maps = {
+            name: _map(name, [one for one in query.carried or () if one.dimension == name]) for name in SECTIONS
+        }
+
+    def join(self, source: FromClause) -> FromClause:
+        """The source with the crosswalk beside it."""
+        for name, known in self._maps.items():
+            if known is not None:
+                on = [known.c.version == self.k.c.rulebook_version, known.c.code == self.k.c[name]]
+                source = source.join(known, and_(*on, known.c.after <= self.k.c.occurred_at), isouter=True)
+        return source
+
+    def column(self, name: str) -> ColumnElement[Any]:
+        """The value of a coded dimension; null where there is none."""
+        motives, causes = self._maps["motive"], self._maps["cause"]
+        own: ColumnElement[Any] = self.k.c[name]
+        if name in SECTIONS:
+            known = self._maps[name]
+            return own if known is None else func.coalesce(known.c.target, own)
+        if name in {"component", "factor"} and causes is not None:
+            return case((causes.c.code.is_(None), own), else_=causes.c[name])
+        if name == "severity" and motives is not None:
+            return case((motives.c.code.is_(None), own), else_=motives.c.severity)
+        if name == "procedure" and motives is not None:
+            return case((func.coalesce(motives.c.target, "") == UNKNOWN, null()), else_=own)
+        return own
+
+
+def _map(name: str, rows: Sequence[Carried]) -> Any:
+    if not rows:
+        return None
+    columns: list[ColumnClause[Any]] = [
+        column("version", Integer),
+        column("code", Text),
+        column("target", Text),
+        column("after", BigInteger),
+        column("component", Text),
+        column("factor", Text),
+        column("severity", Text),
+    ]
+    data = [(one.version, one.code, one.target, one.after, one.component, one.factor, one.severity) for one in rows]
+    return values(*columns, name=f"{name}s_carried").data(data).cte(f"{name}s_carried")
 
 
 @dataclass(slots=True)
@@ -116,7 +190,7 @@ class Scope:
     covered: Sequence[Span] = ()
     coded_only: bool = False
     _interaction: FromClause | None = None
-    _coding: FromClause | None = None
+    _coding: Coding | None = None
     _spans: FromClause | None = None
 
     @classmethod
@@ -126,7 +200,7 @@ class Scope:
         if query.as_of is not None:
             scope.conditions.append(c.c.recorded_at <= query.as_of)
         if coded_only:
-            scope.conditions.append(scope.coding().c.motive != UNKNOWN)
+            scope.conditions.append(scope.dimension("motive") != UNKNOWN)
         return scope
 
     @classmethod
@@ -151,10 +225,15 @@ class Scope:
         return self._interaction
 
     def coding(self) -> FromClause:
+        """The coding in force, with its own codes; `dimension` has those of the version asked about."""
+        return self._coded().k
+
+    def _coded(self) -> Coding:
         if self._coding is None:
-            k, on = coding_of(self.t, self.c.c.interaction_id, self.query.as_of, self.query.rulebook)
-            self.source = self.source.join(k, on, isouter=not self.coded_only)
-            self._coding = k
+            q = self.query
+            k, on = coding_of(self.t, self.c.c.interaction_id, q.as_of, q.rulebook, q.carry)
+            self._coding = Coding(k, self.query)
+            self.source = self._coding.join(self.source.join(k, on, isouter=not self.coded_only))
         return self._coding
 
     def dimension(self, name: str) -> ColumnElement[Any]:
@@ -167,7 +246,7 @@ class Scope:
         if name in _OF_INTERACTION:
             return self.interaction().c[name]
         if name in CODED:
-            return self.coding().c[name]
+            return self._coded().column(name)
         if name in JUDGED:
             return self._judged(name)
         raise KeyError(name)
