@@ -1,0 +1,200 @@
+"""Learning from one correction at once: a softmax over the encoder's vector and hashed grams, with replay.
+
+Started from the labels' own names, so that it answers before the first correction. Each correction is learnt together with
+some that were learnt before (else the newest would push the older ones out: McCloskey & Cohen 1989), chosen by a counter
+through a fixed mixing function: the same corrections in the same order give the same weights.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from services.classification.domain.classifier.calibrate import Doubles
+from services.classification.domain.classifier.grams import Floats, grams
+from services.classification.domain.classifier.meaning import Encoder
+from services.classification.domain.classifier.model import UNKNOWN, Judgement
+from services.classification.domain.classifier.text import Prepared, prepare
+
+BUCKETS = 1 << 15
+WORD_BUCKETS = 1 << 14
+"""Words and pairs fall into these, pieces of words into the rest."""
+REPLAY = 24
+MEMORY = 4_000
+"""Corrections kept for replay and precedents; beyond them a fair sample of all (12 MB)."""
+SHARP = 12.0
+"""Inverse temperature of the cosines with the labels' names."""
+SHARP_WORDS = 4.0
+STEP_MEANING = 3.0
+STEP_WORDS = 1.0
+NEAR = 20.0
+NEAR_SHARE = 0.4
+"""What precedents weigh: the labels' shares of exp(NEAR · (cosine − 1)). Half a point of accuracy from 10 corrections a label."""
+SURE = 0.8
+"""Below this confidence a person is asked while nothing better has been measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One text as features."""
+
+    vector: Floats
+    buckets: npt.NDArray[np.int64]
+    values: Floats
+    label: int
+
+
+class OnLine:
+    """The learner's state. Not safe to share between threads: one owner learns, readers ask the owner."""
+
+    def __init__(self, names: Mapping[str, Sequence[str]], encoder: Encoder | None) -> None:
+        """`names`: by label what describes it (names in every language, examples). Raises ValueError without labels."""
+        if not names:
+            raise ValueError("no labels")
+        self.labels = tuple(sorted(names))
+        self._encoder = encoder
+        self._place = {label: place for place, label in enumerate(self.labels)}
+        self._memory: list[Seen] = []
+        self._steps = 0
+        texts = [(place, text) for label, place in self._place.items() for text in names[label]]
+        items = [prepare(spoken(text)) for _, text in texts]
+        seen = self._features(items, [place for place, _ in texts])
+        width = len(seen[0].vector) if seen else 0
+        self._meaning = np.zeros((width, len(self.labels)), dtype=np.float32)
+        self._words = np.zeros((BUCKETS, len(self.labels)), dtype=np.float32)
+        self._vectors = np.zeros((0, width), dtype=np.float32)
+        self._answers = np.zeros((0, len(self.labels)), dtype=np.float32)
+        counts = np.bincount([item.label for item in seen], minlength=len(self.labels))
+        for item, prepared in zip(seen, items, strict=True):
+            if prepared.problem is None:
+                share = np.float32(1 / counts[item.label])
+                self._meaning[:, item.label] += item.vector * share * SHARP
+                self._words[item.buckets, item.label] += item.values * share * SHARP_WORDS
+        norms = np.linalg.norm(self._meaning, axis=0)
+        self._meaning *= np.where(norms > 0, SHARP / np.maximum(norms, 1e-9), 1.0).astype(np.float32)
+
+    @property
+    def learnt(self) -> int:
+        """How many corrections were learnt."""
+        return self._steps
+
+    def learn(self, text: str, label: str) -> None:
+        """One correction, in effect at once. A text nobody can judge teaches nothing. Raises KeyError for another label."""
+        place = self._place[label]
+        prepared = prepare(text)
+        if prepared.problem is not None:
+            return
+        newest = self._features([prepared], [place])[0]
+        pool = len(self._memory)
+        picked = [self._memory[_mixed(self._steps, turn) % pool] for turn in range(min(REPLAY, pool))]
+        self._step([newest, *picked])
+        # Reservoir sampling (Vitter 1985) by the same counter.
+        at = pool if pool < MEMORY else _mixed(self._steps, REPLAY) % (self._steps + 1)
+        if at < MEMORY:
+            self._remember(newest, at)
+        self._steps += 1
+
+    def judge(self, texts: Sequence[str]) -> list[Judgement]:
+        """One judgement per text, in order; the confidence is the softmax's own, looked over below `SURE`."""
+        items = [prepare(text) for text in texts]
+        if not items:
+            return []
+        chances = self._with_precedents(self._features(items, [0] * len(items)))
+        found = []
+        for item, row in zip(items, chances, strict=True):
+            if item.problem is not None:
+                found.append(Judgement(UNKNOWN, 0.0, review=True, problem=item.problem))
+                continue
+            order = np.argsort(-row, kind="stable")[:3]
+            confidence = float(row[order[0]])
+            rest = tuple((self.labels[place], float(row[place])) for place in order[1:])
+            problem = "long" if item.long else None
+            found.append(Judgement(self.labels[order[0]], confidence, confidence < SURE or item.long, problem, rest))
+        return found
+
+    def _features(self, items: Sequence[Prepared], places: Sequence[int]) -> list[Seen]:
+        if not items:
+            return []
+        vectors = (
+            self._encoder.encode([item.plain for item in items])
+            if self._encoder is not None
+            else np.zeros((len(items), 0), dtype=np.float32)
+        )
+        found = grams([item.folded for item in items])
+        cut = found.words + found.pairs
+        places_of = np.concatenate(
+            [
+                found.keys[:cut] % np.uint64(WORD_BUCKETS),
+                found.keys[cut:] % np.uint64(BUCKETS - WORD_BUCKETS) + np.uint64(WORD_BUCKETS),
+            ]
+        ).astype(np.int64)
+        pairs, counts = np.unique(found.rows * BUCKETS + places_of, return_counts=True)
+        rows, buckets = np.divmod(pairs, BUCKETS)
+        values = (1.0 + np.log(counts)).astype(np.float32)
+        bounds = np.searchsorted(rows, np.arange(len(items) + 1))
+        result = []
+        for row, place in enumerate(places):
+            part = slice(bounds[row], bounds[row + 1])
+            half = values[part].copy()
+            words = buckets[part] < WORD_BUCKETS
+            for side in (words, ~words):
+                half[side] /= np.float32(np.linalg.norm(half[side]) or 1.0)
+            result.append(Seen(vectors[row], buckets[part], half, place))
+        return result
+
+    def _chances(self, seen: Sequence[Seen]) -> Doubles:
+        scores = np.stack([item.vector for item in seen]) @ self._meaning
+        for row, item in enumerate(seen):
+            scores[row] += item.values @ self._words[item.buckets]
+        scores -= scores.max(axis=1, keepdims=True)
+        powers = np.exp(scores.astype(np.float64))
+        chances: Doubles = powers / powers.sum(axis=1, keepdims=True)
+        return chances
+
+    def _with_precedents(self, seen: Sequence[Seen]) -> Doubles:
+        """The softmax's probabilities, moved towards the labels of the corrections that mean nearly the same."""
+        chances = self._chances(seen)
+        count = len(self._memory)
+        if not count or not self._vectors.shape[1]:
+            return chances
+        near = np.exp(NEAR * (np.stack([item.vector for item in seen]) @ self._vectors[:count].T - 1))
+        votes = near @ self._answers[:count] + np.float32(1e-3)
+        chances = chances * votes.astype(np.float64) ** NEAR_SHARE
+        chances /= chances.sum(axis=1, keepdims=True)
+        return chances
+
+    def _remember(self, item: Seen, at: int) -> None:
+        if at < len(self._memory):
+            self._memory[at] = item
+        else:
+            self._memory.append(item)
+        if at >= len(self._vectors):
+            more = max(256, len(self._vectors))
+            self._vectors = np.vstack([self._vectors, np.zeros((more, self._vectors.shape[1]), dtype=np.float32)])
+            self._answers = np.vstack([self._answers, np.zeros((more, len(self.labels)), dtype=np.float32)])
+        self._vectors[at] = item.vector
+        self._answers[at] = 0
+        self._answers[at, item.label] = 1
+
+    def _step(self, batch: Sequence[Seen]) -> None:
+        """One gradient step of the log loss over the batch, summed."""
+        wrong = self._chances(batch).astype(np.float32)
+        wrong[np.arange(len(batch)), [item.label for item in batch]] -= 1
+        self._meaning -= (np.stack([item.vector for item in batch]).T @ wrong) * np.float32(STEP_MEANING)
+        for item, gradient in zip(batch, wrong, strict=True):
+            self._words[item.buckets] -= np.outer(item.values, gradient * np.float32(STEP_WORDS))
+
+
+def spoken(name: str) -> str:
+    """A code or a name as words: `card_arrival` and `CardArrival` read as people would write them."""
+    words = name.replace("_", " ").replace("/", " ").replace("?", " ").strip()
+    return words.lower() if words.isupper() or "_" in name else words
+
+
+def _mixed(step: int, turn: int) -> int:
+    """Numbers without pattern from a counter (splitmix64)."""
+    value = (step * 0x9E3779B97F4A7C15 + (turn + 1) * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return value ^ (value >> 31)
