@@ -19,7 +19,7 @@ STANDARD = """
     functools graphlib hashlib heapq hmac html itertools json math numbers operator re statistics string struct textwrap types
     typing unicodedata uuid zlib zoneinfo
 """
-OURS_AND_OTHERS = "typing_extensions numpy orjson pydantic pydantic_core holidays libs services"
+OURS_AND_OTHERS = "typing_extensions numpy orjson pydantic pydantic_core holidays scipy sklearn libs services"
 ALLOWED = {*STANDARD.split(), *OURS_AND_OTHERS.split()}
 # What an event is. Checked like everything else, and the end of the way: it names the log's record, which no domain touches.
 LAST = ("libs/events/envelope.py",)

@@ -17,7 +17,7 @@ from tests.house.source import ROOT, imports, relative
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
 SERVICES = ("intake", "classification", "indicators", "feedback")
 INSEPARABLE = {"pydantic-core", "typing-extensions"}  # pydantic pins the one and is written in terms of the other
-OPTIONAL = ("postgres", "otel", "parquet")  # used behind a guard, wherever they are installed
+OPTIONAL = ("postgres", "otel", "parquet", "encoder")  # used behind a guard, wherever they are installed
 
 
 def normal(name: str) -> str:

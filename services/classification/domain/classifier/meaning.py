@@ -90,7 +90,7 @@ def _kernel(left: Floats, right: Floats) -> Floats:
     return kernel
 
 
-def _inverse_of_lower(root: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _inverse_of_lower(root: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     from scipy.linalg import solve_triangular
 
     inverse: npt.NDArray[np.float64] = solve_triangular(

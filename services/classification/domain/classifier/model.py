@@ -92,7 +92,10 @@ class Classifier:
         """One judgement per text, in order. Without the encoder the model was fitted with, the words decide alone."""
         if not texts:
             return []
-        reading = self.read(texts, encoder)
+        return self.judged(self.read(texts, encoder))
+
+    def judged(self, reading: "Reading") -> list[Judgement]:
+        """Judgements of texts that were already read."""
         chances = self.probabilities(reading.rows, reading.vectors)
         limit = (self.alone if reading.vectors is None else self.with_meaning or self.alone).threshold
         return [
@@ -120,11 +123,17 @@ class Reading:
     vectors: Floats | None
 
 
-def fit(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = None) -> Classifier:
+def fit(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    encoder: Encoder | None = None,
+    *,
+    vocabulary: Vocabulary | None = None,
+) -> Classifier:
     """A model of labelled texts. The same texts in the same order give the same model. Raises Unfit.
 
     Temperature, mix and threshold come from answers about texts that were held back: four folds for the words, leave one
-    out for the meaning.
+    out for the meaning. `vocabulary`: of another head over the same texts, so that a text is read once for both.
     """
     usable = [(prepare(text), label) for text, label in zip(texts, labels, strict=True)]
     usable = [(item, label) for item, label in usable if item.problem is None]
@@ -132,7 +141,8 @@ def fit(texts: Sequence[str], labels: Sequence[str], encoder: Encoder | None = N
     _check(len(usable), len(names))
     truth = np.searchsorted(np.array(names), [label for _, label in usable]).astype(np.int64)
     folded = [item.folded for item, _ in usable]
-    vocabulary = learn(folded, min(MOST_FEATURES, MOST_WEIGHTS // len(names)))
+    if vocabulary is None:
+        vocabulary = learn(folded, min(MOST_FEATURES, MOST_WEIGHTS // len(names)))
     rows = vocabulary.rows(folded)
     words = linear.fit(rows, len(vocabulary.keys), truth, len(names))
     held, known = _held_back(folded, truth, len(names))
@@ -181,10 +191,10 @@ def _held_back(folded: Sequence[str], truth: Ints, classes: int) -> tuple[Floats
         rest = np.flatnonzero(fold != number)
         if not len(out) or len(rest) < 2:
             continue
-        vocabulary = learn([folded[place] for place in rest], min(MOST_FEATURES, MOST_WEIGHTS // classes))
-        seen = vocabulary.rows([folded[place] for place in rest])
+        vocabulary = learn([folded[place] for place in rest.tolist()], min(MOST_FEATURES, MOST_WEIGHTS // classes))
+        seen = vocabulary.rows([folded[place] for place in rest.tolist()])
         machine = linear.fit(seen, len(vocabulary.keys), truth[rest], classes)
-        rows = vocabulary.rows([folded[place] for place in out])
+        rows = vocabulary.rows([folded[place] for place in out.tolist()])
         scores[out] = machine.scores(rows)
         known[out] = rows.known
     return scores, known

@@ -160,9 +160,9 @@ class OnLine:
             return chances
         near = np.exp(NEAR * (np.stack([item.vector for item in seen]) @ self._vectors[:count].T - 1))
         votes = near @ self._answers[:count] + np.float32(1e-3)
-        chances = chances * votes.astype(np.float64) ** NEAR_SHARE
-        chances /= chances.sum(axis=1, keepdims=True)
-        return chances
+        moved: Doubles = chances * votes.astype(np.float64) ** NEAR_SHARE
+        moved /= moved.sum(axis=1, keepdims=True)
+        return moved
 
     def _remember(self, item: Seen, at: int) -> None:
         if at < len(self._memory):
