@@ -89,11 +89,14 @@ class Preview:
             async with reading(self._engine) as connection:
                 version = await self._books.version(connection)
                 current = await self._books.book(connection, version) if version else None
+                live = await self._books.coder(connection)
                 mark = (await connection.execute(select(tables.watermarks))).one_or_none()
-            if current is None:
+            if current is None or live is None:
                 raise NothingPublished
             walks = {"motives": crosswalk(current, book), "causes": crosswalk(current, book, "causes")}
-            run = _Run(await offload(Coder, book, version + 1), walks, Spool(), Tally())
+            # What was learnt goes on speaking for the codes that still stand; the coder hears no other.
+            coder = await offload(Coder, book, version + 1, live.model)
+            run = _Run(coder, walks, Spool(), Tally())
             if mark is not None:
                 run.through, run.latest = mark.through, mark.latest
             try:

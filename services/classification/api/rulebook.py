@@ -13,6 +13,7 @@ from libs.service.http import Language, Problem, idempotent, negotiate
 from services.classification import views
 from services.classification.api.context import Context, Reader, Writer, no_rulebook, say
 from services.classification.books import publish
+from services.classification.domain.crosswalk import Section, between
 from services.classification.domain.rulebook import Rulebook, checksum, document_of
 from services.classification.previewing import NothingPublished, Preview, PreviewRunning
 from services.classification.rulebook_file import Reading, read
@@ -107,7 +108,36 @@ def router(context: Context, preview: Preview) -> APIRouter:
             return response
 
     _preview_route(routes, context, preview)
+    _crosswalk_route(routes, context)
     return routes
+
+
+def _crosswalk_route(routes: APIRouter, context: Context) -> None:
+    @routes.get(
+        "/rulebook/crosswalk",
+        summary="What the codes of one version are called in another, in either direction",
+        description="Shares of a code add up to 1. `even`: nobody said how it divides, so the parts are alike.",
+    )
+    async def get_crosswalk(
+        request: Request,
+        principal: Reader,
+        a: Annotated[int, Query(alias="from", ge=1, le=2**31 - 1)],
+        b: Annotated[int, Query(alias="to", ge=1, le=2**31 - 1)],
+        section: Section = "motives",
+    ) -> dict[str, Any]:
+        async with context.store.reading() as connection:
+            history = await context.books.history(connection)
+        if not history:
+            raise no_rulebook(request)
+        try:
+            walk = await offload(between, history, a, b, section)
+        except KeyError as unknown:
+            raise Problem(404, "not-found", say("unknown_version", request, str(unknown.args[0]))) from unknown
+        codes = {
+            code: {"to": {target: float(share) for target, share in step.to.items()}, "even": step.even}
+            for code, step in sorted(walk.steps.items())
+        }
+        return {"from": a, "to": b, "section": section, "codes": codes}
 
 
 def _preview_route(routes: APIRouter, context: Context, preview: Preview) -> None:

@@ -138,7 +138,9 @@ def _forward(code: str, new: Mapping[str, Entry], day: date | None) -> Step:
 def _backward(old: Mapping[str, Entry], new: Mapping[str, Entry], day: date | None) -> dict[str, Step]:
     """What each of the newer version's codes came from; `unknown` where it came from none."""
     sources: dict[str, set[str]] = {}
-    for code in old:
+    for code, entry in old.items():
+        if _next(entry, day) is not None:
+            continue  # ended before the older version already: nothing was called so under it
         for target in _forward(code, new, day).to:
             sources.setdefault(target, set()).add(code)
     steps: dict[str, Step] = {}
