@@ -135,6 +135,8 @@ def fit(
     Temperature, mix and threshold come from answers about texts that were held back: four folds for the words, leave one
     out for the meaning. `vocabulary`: of another head over the same texts, so that a text is read once for both.
     """
+    if len(set(labels)) > MOST_LABELS:  # before the work of reading the texts
+        raise Unfit("too_many_labels", labels=len(set(labels)), most=MOST_LABELS)
     usable = [(prepare(text), label) for text, label in zip(texts, labels, strict=True)]
     usable = [(item, label) for item, label in usable if item.problem is None]
     names = tuple(sorted({label for _, label in usable}))
@@ -177,8 +179,6 @@ def _check(rows: int, classes: int) -> None:
         raise Unfit("one_row")
     if classes == 1:
         raise Unfit("one_label")
-    if classes > MOST_LABELS:
-        raise Unfit("too_many_labels", labels=classes, most=MOST_LABELS)
 
 
 def _held_back(folded: Sequence[str], truth: Ints, classes: int) -> tuple[Floats, Floats]:

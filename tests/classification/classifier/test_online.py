@@ -1,0 +1,77 @@
+"""One correction is learnt at once, the older ones stay, and the same corrections give the same learner (R06, D7)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from services.classification.domain.classifier.online import MEMORY, OnLine, spoken
+from tests.classification.classifier.synthetic import TOPICS, MadeEncoder, complaints
+
+NAMES = {label: [label, *both] for label, both in TOPICS.items()}
+
+
+def right(learner: OnLine, texts: list[str], truth: list[str]) -> float:
+    return float(np.mean([item.label == label for item, label in zip(learner.judge(texts), truth, strict=True)]))
+
+
+@pytest.mark.parametrize("with_encoder", [True, False])
+def test_it_answers_from_names_and_gets_better_with_corrections(with_encoder: bool) -> None:
+    learner = OnLine({label: [label] for label in TOPICS}, MadeEncoder() if with_encoder else None)
+    texts, truth = complaints(200, seed=11)
+    before = right(learner, texts, truth)
+    for text, label in zip(*complaints(120, seed=12), strict=True):
+        learner.learn(text, label)
+    assert learner.learnt == 120
+    assert right(learner, texts, truth) >= max(before, 0.85)
+
+
+def test_a_correction_holds_from_the_next_text_on() -> None:
+    learner = OnLine(NAMES, None)
+    text = "el decodificador parpadea en naranja toda la noche"
+    for _ in range(3):
+        learner.learn(text, "visit.missed")
+    assert learner.judge([text])[0].label == "visit.missed"
+
+
+def test_what_was_learnt_first_is_not_pushed_out() -> None:
+    learner = OnLine({"a": ["uno"], "b": ["dos"]}, None)
+    for _ in range(4):
+        learner.learn("la tarjeta se traba en el cajero", "a")
+    for number in range(150):
+        learner.learn(f"mensaje {number} sobre otra cosa distinta", "b")
+    assert learner.judge(["la tarjeta se traba en el cajero"])[0].label == "a"
+
+
+def test_the_same_corrections_give_the_same_answers() -> None:
+    found = []
+    for _ in range(2):
+        learner = OnLine(NAMES, MadeEncoder())
+        for text, label in zip(*complaints(80, seed=13), strict=True):
+            learner.learn(text, label)
+        found.append(learner.judge(complaints(30, seed=14)[0]))
+    assert found[0] == found[1]
+
+
+def test_an_unreadable_correction_teaches_nothing_and_an_unknown_label_is_refused() -> None:
+    learner = OnLine(NAMES, None)
+    learner.learn("XXXX 😡", "visit.missed")
+    assert learner.learnt == 0
+    with pytest.raises(KeyError):
+        learner.learn("cobro doble", "no.such")
+    with pytest.raises(ValueError, match="no labels"):
+        OnLine({}, None)
+
+
+def test_memory_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MEMORY >= 1_000
+    monkeypatch.setattr("services.classification.domain.classifier.online.MEMORY", 50)
+    learner = OnLine(NAMES, None)
+    for text, label in zip(*complaints(200, seed=15), strict=True):
+        learner.learn(text, label)
+    assert len(learner._memory) == 50
+
+
+def test_codes_are_read_as_words() -> None:
+    assert spoken("card_arrival") == "card arrival"
+    assert spoken("Why_verify_identity?") == "why verify identity"
