@@ -142,6 +142,23 @@ async def test_a_preview_tells_the_counts_moved_from_code_to_code_and_leaves_not
         assert "care.rude" not in motives["after"]
 
 
+async def test_a_contact_whose_words_were_erased_follows_the_crosswalk_G5_G11() -> None:
+    async with running(intake, classification, clock=SimulatedClock(START), vault_cache=0) as run:
+        await source(run)
+        await publish(run)
+        sent = await send(run, [contact(number, text) for number, (text, _, _) in enumerate(TEXTS)])
+        await run.settle()
+        for number in (0, 2):
+            found = (await run.client.get(f"/classification/v1/interactions/{sent[number]}")).json()
+            await run.environment.vault.erase(found["customer_id"])
+        report = (await preview(run)).json()
+        assert (report["history"]["without_text"], report["history"]["coded"]) == (2, 4)
+        moved = {(item["from"], item["to"]): item["contacts"] for item in report["motives"]["moved"]}
+        assert moved[("care.rude", "care.attention")] == 1, "a merge needs no words"
+        assert sum(number for (old, _), number in moved.items() if old == "billing.wrong_charge") == 2
+        assert report["review"]["after"] == report["review"]["before"] + 1, "of a split nobody can tell the part: look"
+
+
 async def test_the_published_book_itself_as_a_preview_moves_nothing_G11() -> None:
     async with running(intake, classification, clock=SimulatedClock(START)) as run:
         await source(run)
