@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from services.classification.domain.classifier.online import MEMORY, OnLine, spoken
+from services.classification.domain.classifier.online_coder import OnLineCoder
 from tests.classification.classifier.synthetic import TOPICS, MadeEncoder, complaints
 
 NAMES = {label: [label, *both] for label, both in TOPICS.items()}
@@ -75,3 +76,28 @@ def test_memory_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_codes_are_read_as_words() -> None:
     assert spoken("card_arrival") == "card arrival"
     assert spoken("Why_verify_identity?") == "why verify identity"
+
+
+def test_motive_and_cause_are_learnt_from_one_reading_of_the_text() -> None:
+    made = MadeEncoder()
+    causes = {f"cause of {label}": [f"cause of {label}"] for label in TOPICS}
+    coder = OnLineCoder(NAMES, causes, made)
+    texts, motives = complaints(120, seed=16)
+    before = made.calls
+    for text, motive in zip(texts, motives, strict=True):
+        assert coder.learn(text, motive, f"cause of {motive}")
+    assert made.calls == before + 120
+    asked, truth = complaints(60, seed=17)
+    coded = coder.judge(asked)
+    assert sum(item.motive.label == label for item, label in zip(coded, truth, strict=True)) >= 52
+    told = [item for item in coded if item.cause != "unknown"]
+    assert len(told) >= 40
+    assert all(item.cause == f"cause of {item.motive.label}" for item in told)
+
+
+def test_codes_of_another_rulebook_teach_nothing() -> None:
+    coder = OnLineCoder(NAMES, {}, None)
+    assert not coder.learn("cobro doble", "no.such", "none")
+    assert not coder.learn("😡", "visit.missed")
+    assert coder.learn("cobro doble", "billing.twice", "unknown")
+    assert coder.judge(["cobro doble", ""])[1].motive.problem == "empty"

@@ -6,7 +6,7 @@ through a fixed mixing function: the same corrections in the same order give the
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ class Seen:
     vector: Floats
     buckets: npt.NDArray[np.int64]
     values: Floats
-    label: int
+    label: int = -1
 
 
 class OnLine:
@@ -59,7 +59,7 @@ class OnLine:
         self._steps = 0
         texts = [(place, text) for label, place in self._place.items() for text in names[label]]
         items = [prepare(spoken(text)) for _, text in texts]
-        seen = self._features(items, [place for place, _ in texts])
+        seen = [replace(item, label=place) for item, (place, _) in zip(self.features(items), texts, strict=True)]
         width = len(seen[0].vector) if seen else 0
         self._meaning = np.zeros((width, len(self.labels)), dtype=np.float32)
         self._words = np.zeros((BUCKETS, len(self.labels)), dtype=np.float32)
@@ -81,11 +81,15 @@ class OnLine:
 
     def learn(self, text: str, label: str) -> None:
         """One correction, in effect at once. A text nobody can judge teaches nothing. Raises KeyError for another label."""
-        place = self._place[label]
+        if label not in self._place:
+            raise KeyError(label)
         prepared = prepare(text)
-        if prepared.problem is not None:
-            return
-        newest = self._features([prepared], [place])[0]
+        if prepared.problem is None:
+            self.take(self.features([prepared])[0], label)
+
+    def take(self, seen: Seen, label: str) -> None:
+        """The same for a text that was already read, by this learner or by another with the same encoder."""
+        newest = replace(seen, label=self._place[label])
         pool = len(self._memory)
         picked = [self._memory[_mixed(self._steps, turn) % pool] for turn in range(min(REPLAY, pool))]
         self._step([newest, *picked])
@@ -100,7 +104,10 @@ class OnLine:
         items = [prepare(text) for text in texts]
         if not items:
             return []
-        chances = self._with_precedents(self._features(items, [0] * len(items)))
+        return self.judged(items, self.chances(self.features(items)))
+
+    def judged(self, items: Sequence[Prepared], chances: Doubles) -> list[Judgement]:
+        """Judgements of texts that were already read."""
         found = []
         for item, row in zip(items, chances, strict=True):
             if item.problem is not None:
@@ -113,7 +120,8 @@ class OnLine:
             found.append(Judgement(self.labels[order[0]], confidence, confidence < SURE or item.long, problem, rest))
         return found
 
-    def _features(self, items: Sequence[Prepared], places: Sequence[int]) -> list[Seen]:
+    def features(self, items: Sequence[Prepared]) -> list[Seen]:
+        """Texts as features; encoding is most of the time it takes."""
         if not items:
             return []
         vectors = (
@@ -134,13 +142,13 @@ class OnLine:
         values = (1.0 + np.log(counts)).astype(np.float32)
         bounds = np.searchsorted(rows, np.arange(len(items) + 1))
         result = []
-        for row, place in enumerate(places):
+        for row in range(len(items)):
             part = slice(bounds[row], bounds[row + 1])
             half = values[part].copy()
             words = buckets[part] < WORD_BUCKETS
             for side in (words, ~words):
                 half[side] /= np.float32(np.linalg.norm(half[side]) or 1.0)
-            result.append(Seen(vectors[row], buckets[part], half, place))
+            result.append(Seen(vectors[row], buckets[part], half))
         return result
 
     def _chances(self, seen: Sequence[Seen]) -> Doubles:
@@ -152,7 +160,7 @@ class OnLine:
         chances: Doubles = powers / powers.sum(axis=1, keepdims=True)
         return chances
 
-    def _with_precedents(self, seen: Sequence[Seen]) -> Doubles:
+    def chances(self, seen: Sequence[Seen]) -> Doubles:
         """The softmax's probabilities, moved towards the labels of the corrections that mean nearly the same."""
         chances = self._chances(seen)
         count = len(self._memory)
