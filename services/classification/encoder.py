@@ -4,6 +4,7 @@ Loading takes about a second and 150 MB, so it is done once per process; encodin
 on the event loop (callers offload).
 """
 
+import gc
 import importlib.util
 import threading
 from functools import lru_cache
@@ -24,7 +25,14 @@ class SentenceEncoder:
         self.name = f"{DISTRIBUTION}@{version(DISTRIBUTION)}"
         self._model = USE(threads=1)
         self._lock = threading.Lock()
-        self._model.encode("")
+        # 400,000 strings and numbers come to stay: looking for garbage among them again and again doubles the time (1.9 s to 1.3).
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            self._model.encode("")
+        finally:
+            if collecting:
+                gc.enable()
 
     def encode(self, texts: list[str]) -> npt.NDArray[np.float32]:
         """Rows of 512 numbers of length 1."""
