@@ -140,6 +140,7 @@ def _check(file: Path, against: Sequence[Path], as_json: bool) -> int:
 
 
 def _preview(file: Path, url: str | None, key: str | None, data: Path | None, as_json: bool) -> int:
+    from libs.events.log import LogUnavailable
     from libs.service.run import REFUSALS
     from libs.service.settings import BadSettings
     from services.classification.cli_preview import NoHistory
@@ -152,7 +153,7 @@ def _preview(file: Path, url: str | None, key: str | None, data: Path | None, as
         return 2
     try:
         return asyncio.run(_show(file, url, key, data, as_json))
-    except NoHistory as nothing:
+    except (NoHistory, LogUnavailable) as nothing:
         _note(_say("not-shown", detail=str(nothing)))
     except (BadSettings, OSError) as error:
         _note(str(error))

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 from libs.events.errors import ConcurrencyConflict
+from libs.events.log import LogUnavailable
 from libs.events.offload import offload
 from libs.service.http import Language, Problem, idempotent, negotiate
 from services.classification import views
@@ -160,6 +161,8 @@ def _preview_route(routes: APIRouter, context: Context, preview: Preview) -> Non
             report = await preview.run(book, still_wanted)
         except PreviewRunning as busy:
             raise Problem(409, "preview-running", headers={"Retry-After": "30"}) from busy
+        except LogUnavailable as away:
+            raise Problem.unavailable(str(away), retry_after=5) from away
         except NothingPublished as nothing:
             raise no_rulebook(request) from nothing
         return {**report, "warnings": [item.problem(language) for item in reading.found if item.defect.warning]}
