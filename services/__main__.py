@@ -19,6 +19,7 @@ PLUGINS = (
     "services.intake.cli",
     "services.classification.cli",
     "services.classification.classifier_cli",
+    "services.classification.cli_recode",
     "services.indicators.cli",
     "services.demo.cli",
     "services.verify",

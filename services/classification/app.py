@@ -9,14 +9,27 @@ from libs.service.http import make_app
 from libs.service.http.quarantine import quarantine_routes
 from libs.service.service import Service
 from libs.service.settings import BadSettings, load
-from services.classification.api import findings, interactions, monitors, rulebook
+from services.classification.api import (
+    findings,
+    interactions,
+    monitors,
+    procedures,
+    recodings,
+    review,
+    rulebook,
+    topics,
+)
 from services.classification.api.context import Context
 from services.classification.books import Books
 from services.classification.coding import Coding
 from services.classification.domain.monitor import Rules
+from services.classification.emerging import Emerging
 from services.classification.judging import Judging
+from services.classification.learner import Lessons
 from services.classification.monitoring import Monitor
 from services.classification.previewing import Preview
+from services.classification.recoding import Recoding
+from services.classification.reviewing import Reviewing
 from services.classification.settings import ClassificationSettings
 from services.classification.subscriptions import Dependencies, consumers, timer_handlers
 from services.classification.verdicts import Publisher
@@ -41,9 +54,15 @@ async def build(environment: Environment) -> Service:
     )
     rules = Rules(false_alarms_per_month=settings.false_alarms_per_month, minimum_customers=settings.minimum_customers)
     books = Books()
-    coding = Coding(books)
+    emerging = Emerging(books, timedelta(hours=settings.topics_hours))
+    coding = Coding(books, emerging=emerging)
+    lessons = Lessons(None)  # nobody learns on-line yet: corrections change decisions, not the words' weights
+    reviewing = Reviewing(
+        books, coding, lessons, share=settings.second_share, hold=timedelta(minutes=settings.claim_minutes)
+    )
+    recoding = Recoding(books, coding)
     monitor = Monitor(rules, waiting, Publisher(books, rules, waiting))
-    dependencies = Dependencies(coding, monitor, Judging(monitor, waiting))
+    dependencies = Dependencies(coding, monitor, Judging(monitor, waiting), emerging, lessons, recoding)
     runtime = Runtime(
         service=NAME,
         engine=environment.engine(NAME),
@@ -66,8 +85,15 @@ async def build(environment: Environment) -> Service:
     app = make_app(NAME, environment=environment, title="Lazo classification", description=DESCRIPTION)
     preview = Preview(environment.engine(NAME), environment.log, environment.vault, books, rules)
     app.include_router(rulebook.router(context, preview))
-    for room in (interactions, monitors, findings):
+    for room in (monitors, findings):
         app.include_router(room.router(context))
+    app.state.lessons = lessons
+    app.include_router(interactions.router(context, reviewing))
+    app.include_router(review.router(context, reviewing))
+    app.include_router(review.deciding(context, reviewing))
+    app.include_router(recodings.router(context, recoding))
     app.include_router(findings.commands(context))
+    app.include_router(topics.router(context, emerging))
+    app.include_router(procedures.router(context))
     app.include_router(quarantine_routes(NAME))
     return Service(NAME, app, runtime)

@@ -1,10 +1,11 @@
 """The reactor that codes every interaction, the timer that codes what waited for the first rulebook, and people's labels."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,10 +17,13 @@ from libs.events.envelope import Event
 from libs.events.offload import offload
 from libs.events.store import Draft, Unit
 from libs.events.timers import Timer
-from services.classification import tables
+from services.classification import archive, tables
 from services.classification.books import KEY, RECODE, Books
 from services.classification.domain.coder import Coder, Contact, Decision
+from services.classification.domain.review import gain, sample
 from services.classification.domain.rulebook import UNKNOWN
+from services.classification.emerging import Emerging
+from services.classification.keeping import Keeping
 
 RECODE_BATCH = 500
 BEFORE_ANY = "none@0"
@@ -39,17 +43,20 @@ def stream_of(interaction_id: str) -> str:
 
 
 class Coding:
-    def __init__(self, books: Books) -> None:
-        self._books = books
+    def __init__(self, books: Books, emerging: Emerging | None = None) -> None:
+        self._books, self._emerging = books, emerging
+        self.keeping = Keeping()
 
     async def code(self, unit: Unit, events: Sequence[Event]) -> None:
         """Reactor: one decision per interaction. Before the first rulebook it is *unknown*, and decided again later."""
         coder = await self._books.coder(unit.connection)
         contacts = [data for data in await unit.open(events) if isinstance(data, InteractionRecorded)]
+        await self.keeping.refresh(unit)
         decided = await self._decide(coder, contacts)
+        self.keeping.learn(contacts, decided)
         rows: list[dict[str, Any]] = []
         for event, contact, decision in zip(events, contacts, decided, strict=True):
-            data = classified(contact, decision, coder, revision=1)
+            data = self.classified(contact, decision, coder, revision=1)
             unit.emit(
                 Draft(
                     stream=stream_of(contact.interaction_id),
@@ -59,12 +66,12 @@ class Coding:
                     cause=event,
                 )
             )
-            rows.append(decision_row(data))
+            rows.append(decision_row(data, unit.now))
         await keep(unit.connection, rows)
-        if coder is None:
-            kept = [_kept(event, contact) for event, contact in zip(events, contacts, strict=True)]
-            await unit.connection.execute(insert(tables.uncoded), kept)
-        elif (await unit.connection.execute(select(tables.uncoded.c.interaction_id).limit(1))).first() is not None:
+        await archive.store(unit.connection, events, contacts)
+        if self._emerging is not None and any(decision.unknown_because == "no_match" for decision in decided):
+            self._emerging.await_search(unit, events[0])
+        if coder is not None and await self._uncoded(unit.connection, 1):
             # On PostgreSQL a batch that began before the first rulebook may commit after the timer has run.
             unit.schedule(RECODE, KEY, unit.now, {}, cause=events[0])
 
@@ -73,12 +80,11 @@ class Coding:
         coder = await self._books.coder(unit.connection)
         if coder is None:
             return
-        table = tables.uncoded
-        waiting = select(table).order_by(table.c.interaction_id).limit(RECODE_BATCH)
-        rows = (await unit.connection.execute(waiting)).all()
+        rows = await self._uncoded(unit.connection, RECODE_BATCH)
         if not rows:
             return
-        events = [_event(row) for row in rows]
+        await self.keeping.refresh(unit)
+        events = [archive.event_of(row) for row in rows]
         contacts = [data for data in await unit.open(events) if isinstance(data, InteractionRecorded)]
         decided = await self._decide(coder, contacts)
         streams = await unit.streams([stream_of(contact.interaction_id) for contact in contacts])
@@ -88,17 +94,14 @@ class Coding:
             latest = decode(before[-1]) if before else None
             if isinstance(latest, InteractionClassified) and latest.rulebook_version > 0:
                 continue  # a person was quicker
-            data = classified(contact, decision, coder, revision=len(before) + 1)
+            data = self.classified(contact, decision, coder, revision=len(before) + 1)
             # The contact is the cause, not the timer: what belongs together keeps one correlation.
             draft = Draft(
                 stream=stream_of(contact.interaction_id), data=data, key=contact.customer_id, time=unit.now, cause=event
             )
             unit.emit(draft, expected=before[-1].streamversion if before else 0)
-            changed.append(decision_row(data))
+            changed.append(decision_row(data, unit.now))
         await keep(unit.connection, changed)
-        await unit.connection.execute(
-            delete(table).where(table.c.interaction_id.in_([row.interaction_id for row in rows]))
-        )
         if len(rows) == RECODE_BATCH:
             unit.schedule(RECODE, KEY, unit.now + timedelta(microseconds=1), {})
 
@@ -114,86 +117,138 @@ class Coding:
         coder = await self._books.coder(unit.connection)
         if coder is None:
             raise LabelRefused("no_rulebook")
-        day = latest.occurred_at.date()
-        kept = coder.rulebook.now_called("causes", latest.cause) if motive == latest.motive else None
-        chosen = cause if cause is not None else (kept or UNKNOWN)
-        for pointer, code, known in (
-            ("/motive", motive, coder.rulebook.motive_by_code),
-            ("/cause", chosen, coder.rulebook.cause_by_code),
-        ):
-            if code == UNKNOWN:
-                continue
-            entry = known.get(code)
-            if entry is None:
-                raise LabelRefused("unknown_code", pointer, code)
-            if not entry.stands(day):
-                raise LabelRefused("retired_code", pointer, code)
+        chosen = allowed(coder, latest, motive, cause)
         if (latest.motive, latest.cause, latest.by) == (motive, chosen, by):
             return latest
-        follows = coder.consequences(motive, chosen, latest.occurred_at)
-        person = Part(decided_by=PERSON, confidence=1.0)
+        follows = coder.consequences.of(motive, chosen, latest.occurred_at, latest.kind, latest.touchpoint)
+        await self.keeping.refresh_signatures(unit.connection)
+        person = Part(decided_by=PERSON, confidence=1.0, by=by)
+        # What the person did not touch stays as it was decided, and says by what.
+        parts = {
+            name: part.model_copy(
+                update={
+                    "rulebook_version": part.rulebook_version or latest.rulebook_version,
+                    "model_version": part.model_version or latest.model_version,
+                }
+            )
+            for name, part in latest.parts.items()
+            if name in {"kind", "need"} or (name == "cause" and cause is None and chosen != UNKNOWN)
+        }
+        parts |= {"motive": person} if cause is None else {"motive": person, "cause": person}
         data = latest.model_copy(
             update={
                 "motive": motive,
                 "cause": chosen,
-                **follows,
-                "parts": {"motive": person, "cause": person} if cause is not None else {"motive": person},
+                **asdict(follows) | {"together": list(follows.together)},
+                "signed": self.keeping.signatures.had_signed(
+                    follows.procedure, follows.procedure_version, latest.team, latest.occurred_at
+                ),
+                "parts": parts,
                 "confidence": 1.0,
                 "review": False,
                 "rulebook_version": coder.version,
                 "model_version": PERSON,
                 "evidence": [],
+                "precedents": [],
+                "unknown_because": PERSON if motive == UNKNOWN else None,
                 "revision": latest.revision + 1,
                 "by": by,
+                "recoding": None,
             }
         )
         draft = Draft(
             stream=stream_of(interaction_id), data=data, key=latest.customer_id, time=unit.now, cause=events[-1]
         )
         unit.emit(draft, expected=events[-1].streamversion)
-        await keep(unit.connection, [decision_row(data)])
+        await keep(unit.connection, [decision_row(data, unit.now)])
+        await self.keeping.learn_label(unit, interaction_id, motive)
         return data
+
+    async def decide(self, unit: Unit, coder: Coder, contacts: Sequence[InteractionRecorded]) -> list[Decision]:
+        """What the coder says of these contacts; nothing is written."""
+        await self.keeping.refresh(unit)
+        return await self._decide(coder, contacts)
+
+    async def _uncoded(self, connection: AsyncConnection, most: int) -> Sequence[Any]:
+        """Interactions decided before there was a rulebook, as they came."""
+        found, sealed = tables.decisions, tables.sealed
+        query = (
+            select(sealed)
+            .join(found, found.c.interaction_id == sealed.c.interaction_id)
+            .where(found.c.rulebook_version == 0)
+            .order_by(found.c.interaction_id)
+            .limit(most)
+        )
+        return (await connection.execute(query)).all()
 
     async def _decide(self, coder: Coder | None, contacts: Sequence[InteractionRecorded]) -> list[Decision]:
         if coder is None:
-            nothing = Decision(
-                UNKNOWN, UNKNOWN, 0.0, review=False, parts={"motive": Part(decided_by="rule", confidence=0)}
-            )
-            return [nothing] * len(contacts)
-        return await offload(coder.code_many, [_contact(data) for data in contacts])
+            return [_nothing(contact) for contact in contacts]
+        return await offload(self.keeping.code, coder, [contact_of(data) for data in contacts])
+
+    def classified(
+        self, contact: InteractionRecorded, decision: Decision, coder: Coder | None, revision: int
+    ) -> InteractionClassified:
+        """The event: the decision beside the interaction's own dimensions, and what its team had signed (G10)."""
+        follows = decision.follows
+        signed = self.keeping.signatures.had_signed(
+            follows.procedure, follows.procedure_version, contact.team, contact.occurred_at
+        )
+        return classified(contact, decision, coder, revision, signed=signed)
 
 
-def _contact(data: InteractionRecorded) -> Contact:
+def _nothing(contact: InteractionRecorded) -> Decision:
+    part = Part(decided_by="rule", confidence=0)
+    return Decision(
+        UNKNOWN, UNKNOWN, 0.0, review=False, kind=contact.kind, parts={"motive": part}, unknown_because="no_rulebook"
+    )
+
+
+def contact_of(data: InteractionRecorded) -> Contact:
+    """What the coder needs of an interaction whose personal fields are open."""
     text = "\n".join(part for part in (data.subject, data.text) if part)
-    return Contact(text or None, data.occurred_at, data.language or data.locale, data.declared_motive, data.kind)
+    language = data.language or data.locale
+    return Contact(text or None, data.occurred_at, language, data.declared_motive, data.kind, data.touchpoint)
 
 
 def classified(
-    contact: InteractionRecorded, decision: Decision, coder: Coder | None, revision: int
+    contact: InteractionRecorded, decision: Decision, coder: Coder | None, revision: int, *, signed: bool | None = None
 ) -> InteractionClassified:
-    """The event: the decision beside the interaction's own dimensions."""
+    """The event without looking up what a team had signed."""
     cause = None if coder is None else coder.rulebook.cause_by_code.get(decision.cause)
+    follows = decision.follows
     return InteractionClassified(
         interaction_id=contact.interaction_id,
         customer_id=contact.customer_id,
         occurred_at=contact.occurred_at,
-        kind=contact.kind,
+        kind=decision.kind,
         channel=contact.channel,
         motive=decision.motive,
         cause=decision.cause,
-        component=decision.component,
-        factor=decision.factor,
-        expectation=decision.expectation,
-        procedure=decision.procedure,
-        norm=decision.norm,
-        severity=decision.severity,
-        act=decision.act,
+        component=follows.component,
+        factor=follows.factor,
+        expectation=follows.expectation,
+        procedure=follows.procedure,
+        procedure_version=follows.procedure_version,
+        norm=follows.norm,
+        policy=follows.policy,
+        signed=signed,
+        severity=follows.severity,
+        harm=follows.harm,
+        act=follows.act,
+        need=decision.need,
+        route=follows.route if coder is not None else None,
+        routed_to=follows.routed_to,
+        together=list(follows.together),
         parts=decision.parts,
         confidence=decision.confidence,
         review=decision.review,
         rulebook_version=0 if coder is None else coder.version,
         model_version=BEFORE_ANY if coder is None else coder.model_version,
         evidence=list(decision.evidence),
+        precedents=list(decision.precedents),
+        unknown_because=decision.unknown_because,
+        cautions=list(decision.cautions),
         revision=revision,
         touchpoint=contact.touchpoint,
         product=contact.product,
@@ -208,8 +263,27 @@ def classified(
     )
 
 
-def decision_row(data: InteractionClassified) -> dict[str, Any]:
-    """The row of the newest decision."""
+def allowed(coder: Coder, latest: InteractionClassified, motive: str, cause: str | None) -> str:
+    """The cause that a person's coding means, both codes found fit for the contact's day. Raises LabelRefused."""
+    day = latest.occurred_at.date()
+    kept = coder.rulebook.now_called("causes", latest.cause) if motive == latest.motive else None
+    chosen = cause if cause is not None else (kept or UNKNOWN)
+    for pointer, code, known in (
+        ("/motive", motive, coder.rulebook.motive_by_code),
+        ("/cause", chosen, coder.rulebook.cause_by_code),
+    ):
+        if code == UNKNOWN:
+            continue
+        entry = known.get(code)
+        if entry is None:
+            raise LabelRefused("unknown_code", pointer, code)
+        if not entry.stands(day):
+            raise LabelRefused("retired_code", pointer, code)
+    return chosen
+
+
+def decision_row(data: InteractionClassified, at: datetime) -> dict[str, Any]:
+    """The row of the newest decision; `at`: the time of its event."""
     motive = data.parts.get("motive")
     return {
         "interaction_id": data.interaction_id,
@@ -225,6 +299,10 @@ def decision_row(data: InteractionClassified) -> dict[str, Any]:
         "rulebook_version": data.rulebook_version,
         "model_version": data.model_version,
         "revision": data.revision,
+        "by": data.by,
+        "decided_at": at,
+        "gain": gain(data, at),
+        "sample": sample(data.interaction_id),
     }
 
 
@@ -237,37 +315,4 @@ async def keep(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> N
     replaced = {name: statement.excluded[name] for name in rows[0] if name != "interaction_id"}
     await connection.execute(
         statement.on_conflict_do_update(index_elements=["interaction_id"], set_=replaced), list(rows)
-    )
-
-
-def _kept(event: Event, contact: InteractionRecorded) -> dict[str, Any]:
-    return {
-        "interaction_id": contact.interaction_id,
-        "event_id": event.id,
-        "type": event.type,
-        "correlationid": event.correlationid,
-        "traceparent": event.traceparent,
-        "key": event.partitionkey,
-        "time": event.time,
-        "recordedtime": event.recordedtime,
-        "data": event.data,
-    }
-
-
-def _event(row: Any) -> Event:
-    """The event as it was kept. Its place in intake's store is not needed again and not known here."""
-    return Event(
-        id=row.event_id,
-        type=row.type,
-        source="/lazo/intake",
-        subject=f"interaction/{row.interaction_id}",
-        streamversion=1,
-        sequence=0,
-        time=row.time,
-        recordedtime=row.recordedtime,
-        partitionkey=row.key,
-        correlationid=row.correlationid,
-        causationid=None,
-        traceparent=row.traceparent,
-        data=bytes(row.data),
     )

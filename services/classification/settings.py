@@ -25,3 +25,18 @@ class ClassificationSettings(BaseSettings):
         default=5, ge=0, le=3600, description="how long facts of the past are gathered before they are judged"
     )
     time_zone: str = Field(default="UTC", description="whose midnights part the monitor's days")
+    claim_minutes: float = Field(
+        default=15, gt=0, le=1440, description="how long an item of the review queue stays with whoever claimed it"
+    )
+    second_share: float = Field(
+        default=0.05, ge=0, le=1, description="share of people's decisions that a second person codes too, blind"
+    )
+    recodings_per_second: int = Field(
+        default=500,
+        ge=1,
+        le=100_000,
+        description="contacts a second when the past is coded again; the rest is for new ones",
+    )
+    topics_hours: float = Field(
+        default=24, gt=0, le=24 * 365, description="how often texts that fit nothing are searched for topics"
+    )

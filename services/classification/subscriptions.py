@@ -3,15 +3,18 @@
 from dataclasses import dataclass
 
 from libs.events.catalogue.classifications import InteractionClassified
-from libs.events.catalogue.interactions import InteractionRecorded
+from libs.events.catalogue.interactions import CustomerErased, InteractionRecorded
 from libs.events.catalogue.topics import CLASSIFICATIONS, INTERACTIONS
 from libs.events.subscriptions import ConsumerSpec, Subscription
 from libs.events.timers import TimerHandler
 from services.classification.books import RECODE
 from services.classification.coding import Coding
 from services.classification.desk import JUDGE_ACTION
+from services.classification.emerging import TOPICS, Emerging
 from services.classification.judging import Judging
+from services.classification.learner import LEARN, Lessons
 from services.classification.monitoring import DAY, GATHER, Monitor
+from services.classification.recoding import RECODING, Recoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +24,25 @@ class Dependencies:
     coding: Coding
     monitor: Monitor
     judging: Judging
+    emerging: Emerging
+    lessons: Lessons
+    recoding: Recoding
 
 
 def subscriptions(deps: Dependencies) -> list[Subscription]:
     """The table: every event type classification acts upon."""
     return [
         Subscription("classification.coding", "reactor", (InteractionRecorded,), deps.coding.code),
+        Subscription("classification.forgetting", "reactor", (CustomerErased,), deps.coding.keeping.forget),
         Subscription("classification.monitor", "reactor", (InteractionClassified,), deps.monitor.take),
     ]
 
 
 def consumers(deps: Dependencies) -> list[ConsumerSpec]:
     """Coding scales with the partitions. The monitor needs all facts of a slice and has a group of its own."""
-    coding, monitor = subscriptions(deps)
+    *coding, monitor = subscriptions(deps)
     return [
-        ConsumerSpec("classification", (INTERACTIONS,), [coding]),
+        ConsumerSpec("classification", (INTERACTIONS,), coding),
         ConsumerSpec("classification.monitor", (CLASSIFICATIONS,), [monitor], max_records=2_000, exclusive=True),
     ]
 
@@ -47,4 +54,7 @@ def timer_handlers(deps: Dependencies) -> dict[str, TimerHandler]:
         DAY: deps.monitor.pass_day,
         GATHER: deps.monitor.gathered,
         JUDGE_ACTION: deps.judging.due,
+        TOPICS: deps.emerging.due,
+        LEARN: deps.lessons.learn,
+        RECODING: deps.recoding.run,
     }

@@ -1,7 +1,6 @@
 """Classification's tables: the machinery's, the rulebook's versions, current decisions, the monitor's counts, findings.
 
-No text of a person stands in them in the clear; `uncoded` keeps interactions that still wait for a rulebook as they came,
-sealed.
+No text of a person stands in them in the clear; `sealed` keeps interactions as they came, sealed.
 """
 
 from sqlalchemy import (
@@ -52,13 +51,21 @@ decisions = Table(
     Column("rulebook_version", Integer, nullable=False),
     Column("model_version", String, nullable=False),
     Column("revision", Integer, nullable=False),
-    Index("decisions_review", "review", "confidence", "interaction_id"),
+    Column("by", String),  # the person who decided
+    Column("decided_at", UtcDateTime, nullable=False),
+    Column("gain", Float, nullable=False),  # the review queue's order
+    Column("sample", Float, nullable=False),  # below the share that is coded twice: is coded twice
+    Index("decisions_gain", "review", "gain", "interaction_id"),
     Index("decisions_model", "model_version"),
+    Index("decisions_version", "rulebook_version", "interaction_id"),
+    Index("decisions_motive", "motive", "decided_by", "interaction_id"),
+    Index("decisions_sample", "decided_by", "sample"),
 )
 
-# Interactions coded as unknown because there was no rulebook yet; emptied when the first one is published.
-uncoded = Table(
-    "uncoded",
+# Every interaction as it came, sealed: what a reviewer is shown, where precedents are found, what the past is coded again from.
+# Who is erased has no key any more, and nothing here opens.
+sealed = Table(
+    "sealed",
     metadata,
     Column("interaction_id", String, primary_key=True),
     Column("event_id", String, nullable=False),
@@ -69,6 +76,62 @@ uncoded = Table(
     Column("time", UtcDateTime, nullable=False),
     Column("recordedtime", UtcDateTime, nullable=False),
     Column("data", LargeBinary, nullable=False),
+)
+
+# Who is looking at what, and until when. Of an item reviewed and coded a second time there may be two.
+claims = Table(
+    "claims",
+    metadata,
+    Column("interaction_id", String, nullable=False),
+    Column("purpose", String, nullable=False),  # review or second
+    Column("person", String, nullable=False),
+    Column("claimed_at", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("interaction_id", "purpose"),
+)
+
+# Second, blind codings: a plain function of their events.
+second_codings = Table(
+    "second_codings",
+    metadata,
+    Column("interaction_id", String, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("person", String, nullable=False),
+    Column("motive", String, nullable=False),
+    Column("cause", String, nullable=False),
+    Column("first_person", String, nullable=False),
+    Column("first_motive", String, nullable=False),
+    Column("first_cause", String, nullable=False),
+    Column("machine_motive", String),
+    Column("machine_cause", String),
+    Column("rulebook_version", Integer, nullable=False),
+    Column("agreed", Boolean, nullable=False),
+    Index("second_codings_at", "at", "interaction_id"),
+)
+
+# Jobs that code the past again, and how far they have come.
+recodings = Table(
+    "recodings",
+    metadata,
+    Column("recoding_id", String, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("asked_by", String, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("started_by", String),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("rulebook_version", Integer, nullable=False),
+    Column("model_version", String, nullable=False),
+    Column("since", UtcDateTime),
+    Column("until", UtcDateTime),
+    Column("motive", String),
+    Column("per_second", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("position", String, nullable=False),  # the last interaction looked at
+    Column("counts", JSON, nullable=False),  # of the phase in hand: looked_at, appended, changed, by_people, erased
+    Column("moves", JSON, nullable=False),  # motive before and after, count
+    Column("preview", JSON),  # counts and moves of the phase before
+    Index("recodings_asked", "asked_at", "recoding_id"),
 )
 
 # What the monitor counted: one row per interaction, moved when its coding changes.
@@ -155,4 +218,38 @@ findings = Table(
     Column("version", Integer, nullable=False),
     Index("findings_slice", "slice_key", "open"),
     Index("findings_list", "opened_at", "finding_id"),
+)
+
+# Which team first signed which version of a procedure: a plain function of the streams `procedure/<code>`.
+signatures = Table(
+    "signatures",
+    metadata,
+    Column("procedure", String, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("team", String, nullable=False),
+    Column("signed_at", UtcDateTime, nullable=False),
+    Column("by", String, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("procedure", "version", "team"),
+)
+
+# Topics among texts that fit nothing. State, motive, by and settled_at follow from the streams `topic/<id>`; the rest is what the
+# last search found.
+topics = Table(
+    "topics",
+    metadata,
+    Column("topic_id", String, primary_key=True),
+    Column("state", String, nullable=False),  # emerging, proposed, dismissed
+    Column("motive", String),
+    Column("by", String),
+    Column("settled_at", UtcDateTime),
+    Column("current", Boolean, nullable=False),  # the last search found it
+    Column("size", Integer, nullable=False),
+    Column("customers", Integer, nullable=False),
+    Column("words", JSON, nullable=False),
+    Column("members", JSON, nullable=False),  # interaction ids, the most typical first
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+    Column("found_at", UtcDateTime, nullable=False),
+    Index("topics_state", "state", "size", "topic_id"),
 )

@@ -40,10 +40,11 @@ def decision_view(events: list[Event]) -> dict[str, Any]:
         {
             "revision": data.revision,
             "at": event.time,
+            "kind": data.kind,
             "motive": data.motive,
             "cause": data.cause,
             "confidence": data.confidence,
-            "parts": {name: part.model_dump() for name, part in data.parts.items()},
+            "parts": parts_of(data),
             "rulebook_version": data.rulebook_version,
             "model_version": data.model_version,
             "by": data.by,
@@ -51,25 +52,44 @@ def decision_view(events: list[Event]) -> dict[str, Any]:
         }
         for event, data in decisions
     ]
-    return {**newest.model_dump(mode="json"), "history": history}
+    return {**newest.model_dump(mode="json"), "parts": parts_of(newest), "history": history}
 
 
-async def review_queue(connection: AsyncConnection, motive: str | None, after: Any, limit: int) -> list[dict[str, Any]]:
-    """Contacts a person should look at, least sure first, then oldest."""
-    table = tables.decisions
-    query = select(table).where(table.c.review)
-    if motive is not None:
-        query = query.where(table.c.motive == motive)
-    if after is not None:
-        confidence, identity = after
-        query = query.where(
-            or_(
-                table.c.confidence > confidence,
-                and_(table.c.confidence == confidence, table.c.interaction_id > identity),
-            )
-        )
-    query = query.order_by(table.c.confidence, table.c.interaction_id).limit(limit + 1)
-    return [_plain(row) for row in await connection.execute(query)]
+FOLLOWS = {
+    "cause": ("component", "factor", "expectation", "act"),
+    "motive": ("severity", "harm", "procedure", "procedure_version", "norm", "policy", "route"),
+}
+"""What the rulebook makes follow from which part: it is as sure as that part, and a rule decided it."""
+
+
+def parts_of(data: InteractionClassified) -> dict[str, dict[str, Any]]:
+    """Every part of a decision: its value, who decided, how sure, under which versions, and what weighed."""
+    shown: dict[str, dict[str, Any]] = {}
+    for name, part in data.parts.items():
+        shown[name] = {
+            "value": getattr(data, name, None),
+            "decided_by": part.decided_by,
+            "confidence": part.confidence,
+            "rulebook_version": part.rulebook_version or data.rulebook_version,
+            "model_version": part.model_version or data.model_version,
+            "by": part.by,
+            "evidence": [one.model_dump() for one in data.evidence if one.code == getattr(data, name, None)],
+        }
+    if "motive" in shown:
+        shown["motive"]["precedents"] = [one.model_dump() for one in data.precedents]
+    for source, names in FOLLOWS.items():
+        if source not in shown:
+            continue
+        for name in names:
+            value = getattr(data, name)
+            if value is not None:
+                shown[name] = {
+                    **{key: shown[source][key] for key in ("confidence", "rulebook_version")},
+                    "value": value,
+                    "decided_by": "rule",
+                    "follows_from": source,
+                }
+    return shown
 
 
 async def models(connection: AsyncConnection) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -24,13 +25,13 @@ DRAWN = (
 
 
 @dataclass
-class Console:
-    """A running console and a browser to look at it."""
+class Window:
+    """A running console and a browser to look at it. `absent`: services that do not run beside it; the pages say so of them."""
 
     running: Running
-    world: World
     address: str
     browser: Browser
+    absent: tuple[str, ...] = ()
     complaints: list[str] = field(default_factory=list)
 
     async def page(
@@ -52,10 +53,7 @@ class Console:
                 await route.abort()
 
         def heard(message: ConsoleMessage) -> None:
-            # Of the four services only one runs here; the quarantine page says so of the others.
-            absent = any(
-                f"/{name}/v1/" in message.location.get("url", "") for name in ("intake", "classification", "feedback")
-            )
+            absent = any(f"/{name}/v1/" in message.location.get("url", "") for name in self.absent)
             if message.type in {"error", "warning"} and not absent:
                 self.complaints.append(f"{message.type}: {message.text} ({page.url})")
 
@@ -82,6 +80,40 @@ class Console:
             await asyncio.sleep(0.05)
 
 
+@dataclass
+class Console(Window):
+    """One over a world of events that never happened."""
+
+    world: World = field(kw_only=True)
+
+
+@asynccontextmanager
+async def listening(one: Running) -> AsyncIterator[str]:
+    """The services behind a real listener; its address."""
+    combined = Combined()
+    for service in one.services.values():
+        combined.add(service)
+    combined.complete()
+    server = uvicorn.Server(uvicorn.Config(combined, port=0, log_level="error", lifespan="off", ws="none"))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag only
+        await asyncio.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def browsing(chromium: str) -> AsyncIterator[Browser]:
+    """A browser, until the end."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
 @pytest.fixture
 async def console(chromium: str) -> AsyncIterator[Console]:
     async with running(build, clock=SimulatedClock(START + timedelta(days=45))) as one:
@@ -89,20 +121,5 @@ async def console(chromium: str) -> AsyncIterator[Console]:
         world = make(4, contacts=400, keys=await one.environment.vault.keys(people))
         await publish(one.environment.log, world.events)
         await consumed(one.services["indicators"])
-        combined = Combined()
-        for service in one.services.values():
-            combined.add(service)
-        combined.complete()
-        server = uvicorn.Server(uvicorn.Config(combined, port=0, log_level="error", lifespan="off", ws="none"))
-        serving = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag only
-            await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        try:
-            async with async_playwright() as playwright:
-                browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-                yield Console(one, world, f"http://127.0.0.1:{port}", browser)
-                await browser.close()
-        finally:
-            server.should_exit = True
-            await serving
+        async with listening(one) as address, browsing(chromium) as browser:
+            yield Console(one, address, browser, ("intake", "classification", "feedback"), world=world)

@@ -153,8 +153,8 @@ async def test_a_person_corrects_a_coding_and_all_decisions_stay_visible_R07_R73
         assert first.json()["parts"]["motive"]["decided_by"] == "person"
         assert not (await run.client.get("/classification/v1/review-queue")).json()["items"]
         models = (await run.client.get("/classification/v1/models")).json()
-        assert models["live"] == "words-1@1"
-        assert {item["model_version"] for item in models["items"]} == {"person", "words-1@1"}
+        assert models["live"] == "words-2@1"
+        assert {item["model_version"] for item in models["items"]} == {"person", "words-2@1"}
         await run.settle()
         store = run.services["classification"].runtime.store
         async with store.reading() as connection:
@@ -163,9 +163,10 @@ async def test_a_person_corrects_a_coding_and_all_decisions_stay_visible_R07_R73
             }
         async with store.unit() as unit:
             for identity, row in rows.items():
-                newest = decode((await unit.stream(f"classification/{identity}"))[-1])
+                last = (await unit.stream(f"classification/{identity}"))[-1]
+                newest = decode(last)
                 assert isinstance(newest, InteractionClassified)
-                assert row == decision_row(newest)
+                assert row == decision_row(newest, last.time)
 
 
 @pytest.mark.parametrize(

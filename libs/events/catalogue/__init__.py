@@ -2,7 +2,7 @@
 
 import orjson
 
-from libs.events.catalogue import classifications, feedback, findings, interactions, rulebook, topics
+from libs.events.catalogue import classifications, coding, feedback, findings, interactions, rulebook, topics
 from libs.events.catalogue.base import EventData, Personal, PersonalText, _types, _upcasters, event, upcaster
 from libs.events.envelope import Event
 
@@ -13,6 +13,7 @@ __all__ = [
     "UnknownType",
     "UnknownVersion",
     "classifications",
+    "coding",
     "decode",
     "event",
     "feedback",

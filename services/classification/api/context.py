@@ -54,6 +54,19 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "las palabras de esa persona se borraron; su codificación queda como está",
         "that person's words were erased; the coding stays as it is",
     ),
+    "recoding_unknown": ("no existe esa recodificación", "there is no such recoding"),
+    "recoding_busy": (
+        "hay otra recodificación en curso: {value}",
+        "another recoding is under way: {value}",
+    ),
+    "recoding_wrong_state": ("ahora está así: {value}", "it is {value} now"),
+    "recoding_overtaken": (
+        "el libro de reglas cambió después de la vista previa: pida otra",
+        "the rulebook has changed since the preview: ask for another",
+    ),
+    "in_future": ("{value} aún no ha llegado", "{value} has not come yet"),
+    "unknown_topic": ("no existe el tema {value}", "there is no topic {value}"),
+    "code_taken": ("«{value}» ya está en el libro de reglas", "'{value}' is in the rulebook already"),
     "moved_on": ("cambió entretanto: léalo de nuevo y decida", "it has changed meanwhile: read it again and decide"),
 }
 

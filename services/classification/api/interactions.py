@@ -1,18 +1,19 @@
-"""Decisions: one interaction's, the queue of those to review, a person's correction, the coder's versions."""
+"""Decisions: one interaction's, a person's correction, the coder's versions."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from libs.events.errors import ConcurrencyConflict
-from libs.service.http import Paging, idempotent, paging
+from libs.service.http import idempotent
 from services.classification import views
 from services.classification.api.context import Context, Reader, Writer, moved_on, of_label
 from services.classification.coding import LabelRefused, stream_of
+from services.classification.reviewing import Reviewing
 
 
 class LabelIn(BaseModel):
@@ -25,9 +26,12 @@ class LabelIn(BaseModel):
     by: str | None = Field(
         default=None, min_length=1, max_length=100, description="who decided; the key's name when left out"
     )
+    revision: int | None = Field(
+        default=None, ge=1, le=2**31 - 1, description="the decision that was looked at; 409 where another came first"
+    )
 
 
-def router(context: Context) -> APIRouter:
+def router(context: Context, reviewing: Reviewing) -> APIRouter:
     routes = APIRouter(prefix="/classification/v1", tags=["decisions"])
 
     @routes.get("/interactions/{interaction_id}", summary="The decision, its evidence and all decisions before it")
@@ -43,7 +47,8 @@ def router(context: Context) -> APIRouter:
                 return once.stored
             try:
                 async with context.store.unit() as unit:
-                    await context.coding.label(unit, interaction_id, body.motive, body.cause, body.by or principal.name)
+                    by = body.by or principal.name
+                    await reviewing.label(unit, interaction_id, body.motive, body.cause, by, body.revision)
                     events = await unit.stream(stream_of(interaction_id))
                     response = JSONResponse(jsonable_encoder(views.decision_view(events)))
                     await once.keep(unit.connection, response)
@@ -52,16 +57,6 @@ def router(context: Context) -> APIRouter:
             except ConcurrencyConflict:
                 raise moved_on(request) from None
             return response
-
-    @routes.get("/review-queue", summary="Contacts a person should look at, least sure first")
-    async def review_queue(
-        principal: Reader,
-        paged: Annotated[Paging, Depends(paging)],
-        motive: Annotated[str | None, Query(max_length=64)] = None,
-    ) -> dict[str, Any]:
-        async with context.store.reading() as connection:
-            items = await views.review_queue(connection, motive, paged.position, paged.limit)
-        return paged.page(items, lambda item: [item["confidence"], item["interaction_id"]])
 
     @routes.get("/models", summary="The versions of the coder that decisions stand on")
     async def models(principal: Reader) -> dict[str, Any]:

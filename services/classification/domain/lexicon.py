@@ -76,7 +76,7 @@ class Lexicon:
         if len(root) < 5:
             return None
         for variant in (root, *_deletions(root)):
-            if (known := self.near.get(variant)) is not None:
+            if (known := self.near.get(variant)) is not None and _one_edit(root, known):
                 return known
         return None
 
@@ -131,6 +131,19 @@ def _features(text: str, language: str) -> Iterator[tuple[Feature, float]]:
         yield root, share
     for pair in itertools.pairwise(telling):
         yield pair, _PAIR
+
+
+def _one_edit(one: str, other: str) -> bool:
+    """Whether one letter added, left out or changed, or two neighbours changed over, lead from one to the other. A common form
+    with one letter left out of each is not enough: "atenc(ión)" and "anten(a)" have one and are two edits apart."""
+    if len(one) != len(other):
+        longer, shorter = (one, other) if len(one) > len(other) else (other, one)
+        return len(longer) == len(shorter) + 1 and shorter in _deletions(longer)
+    differing = [place for place in range(len(one)) if one[place] != other[place]]
+    if len(differing) == 2:
+        first, second = differing
+        return second == first + 1 and one[first] == other[second] and one[second] == other[first]
+    return len(differing) < 2
 
 
 def _deletions(word: str) -> Iterable[str]:

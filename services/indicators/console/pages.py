@@ -139,6 +139,11 @@ async def case(request: Request, case_id: str) -> Response:
     return await _show(request, "timeline.html", records.case, case_id=case_id)
 
 
+@console.get("/review")
+async def review(request: Request) -> Response:
+    return await _show(request, "review.html", records.review)
+
+
 @console.get("/quarantine")
 async def quarantine(request: Request) -> Response:
     return await _show(request, "quarantine.html", records.quarantine)

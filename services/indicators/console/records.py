@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from libs.service.http.problems import Problem
 from libs.service.http.quarantine import shown
 from services.indicators.api import documents
+from services.indicators.console.render import MESSAGES
 from services.indicators.console.shared import (
     PAGE,
     Values,
@@ -225,6 +226,16 @@ async def case(visit: Visit, case_id: str) -> Values:
         "erased": False,
         "opens": visit.opens_words,
         "customer": opening.facts["customer_id"],
+    }
+
+
+async def review(visit: Visit) -> Values:
+    """A page without contents of its own: what is to be decided is asked of classification, by the browser."""
+    said = MESSAGES[visit.voice.language]
+    wanted = ("review.", "kind.", "channel.")
+    return {
+        "title": visit.voice.t("review.title"),
+        "texts": {name: text for name, text in said.items() if name.startswith(wanted)},
     }
 
 
