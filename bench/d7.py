@@ -19,8 +19,9 @@ import numpy as np
 from bench.lab import ROOT, Lab, note
 from bench.report import Bar, at_most, told
 from services.classification import encoder as encoders
-from services.classification.domain.classifier.model import Classifier, evaluated, fit
+from services.classification.domain.classifier.model import Classifier, evaluated
 from services.classification.domain.classifier.online import OnLine
+from services.classification.fitting import fit
 from services.classification.model_files import load, save
 
 DATA = ROOT.parent / "shared" / "data"
@@ -181,6 +182,7 @@ import json, sys, time
 from pathlib import Path
 import numpy, psutil
 from services.classification import encoder
+from services.classification.fitting import fit
 from services.classification.model_files import load
 resident = lambda: psutil.Process().memory_info().rss / 2**20
 began, before = time.perf_counter(), resident()

@@ -186,7 +186,8 @@ def _encoder(wanted: bool, model: str | None = None) -> Any:
 
 
 def _learnt(path: Path, texts: Sequence[str], labels: Sequence[str], encoder: Any) -> Any:
-    from services.classification.domain.classifier.model import Unfit, fit
+    from services.classification.domain.classifier.model import Unfit
+    from services.classification.fitting import fit
 
     try:
         return fit(texts, labels, encoder)

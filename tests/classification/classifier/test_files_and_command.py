@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from threadpoolctl import threadpool_limits
 from typer.testing import CliRunner
 
-from services.classification import classifier_cli, encoder, model_files
+from services.classification import classifier_cli, encoder, fitting, model_files
 from services.classification.domain.classifier.model import Classifier, fit
 from services.classification.labelled import BadFile, read
 from services.classification.model_files import Unreadable, load, save
@@ -69,6 +70,15 @@ def test_same_data_same_bytes(tmp_path: Path) -> None:
     digests = {save(fit(texts, labels, MadeEncoder()), tmp_path / name, data="d" * 64) for name in ("one", "other")}
     assert len(digests) == 1
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+def test_same_bytes_whatever_number_of_threads_was_set(tmp_path: Path) -> None:
+    texts, labels = complaints(900)
+    digests = set()
+    for threads in (1, 2, 4):
+        with threadpool_limits(limits=threads):
+            digests.add(save(fitting.fit(texts, labels, MadeEncoder()), tmp_path / str(threads), data="d" * 64))
+    assert len(digests) == 1
 
 
 def _flip(path: Path) -> None:
