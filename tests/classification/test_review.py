@@ -24,6 +24,7 @@ from services.classification.domain.review import PER_DAY, gain, sample, second_
 from services.classification.reviewing import second_row
 from services.intake.app import build as intake
 from tests.classification.test_service import OPERATOR, START, contact, publish, send, source
+from tests.conftest import Engines
 
 QUEUE = "/classification/v1/review-queue"
 STRANGE = "algo raro pasa con lo mío"
@@ -128,8 +129,8 @@ async def test_the_queue_is_in_the_order_of_gain_and_pages_without_gap_or_repeat
 # Claims --------------------------------------------------------------------------------------------------------------
 
 
-async def test_two_people_at_once_never_get_the_same_item() -> None:
-    async with office(*[f"{STRANGE} {number}" for number in range(40)]) as (run, sent):
+async def test_two_people_at_once_never_get_the_same_item(engines: Engines) -> None:
+    async with office(*[f"{STRANGE} {number}" for number in range(40)], engines=engines) as (run, sent):
         got = await asyncio.gather(*(claim(run, f"person-{number % 4}", count=3) for number in range(12)))
         by_person: dict[str, set[str]] = {}
         for items in got:
