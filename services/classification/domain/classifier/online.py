@@ -20,7 +20,8 @@ from services.classification.domain.classifier.text import Prepared, prepare
 BUCKETS = 1 << 15
 WORD_BUCKETS = 1 << 14
 """Words and pairs fall into these, pieces of words into the rest."""
-REPLAY = 24
+REPLAY = 12
+"""With 24 the accuracies are the same within their noise and a correction takes twice as long (3.9 ms against 1.7)."""
 MEMORY = 4_000
 """Corrections kept for replay and precedents; beyond them a fair sample of all (12 MB)."""
 SHARP = 12.0
