@@ -1,7 +1,9 @@
 """The past coded again as a job: previewed, started by a person, killed and resumed, paced; nobody is written to about it."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 import time
@@ -237,6 +239,9 @@ async def test_a_killed_job_goes_on_where_it_was_and_no_decision_is_missing_or_d
         check=False,
     )
     assert child.returncode == 137, child.stderr.decode()
+    with contextlib.closing(sqlite3.connect(data / "classification.db")) as left:
+        counts, state = left.execute("SELECT counts, state FROM recodings").fetchone()
+    assert (json.loads(counts)["looked_at"], state) == (15, "running")
     async with running(intake, classification, data=data, clock=SystemClock()) as run:
         done = await until(run, asked, "done")
         await run.settle()
