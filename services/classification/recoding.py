@@ -321,7 +321,7 @@ async def recodings(connection: AsyncConnection, after: Any, limit: int) -> list
 
 async def recoding(connection: AsyncConnection, recoding_id: str) -> dict[str, Any]:
     """One job. Raises RecodingRefused."""
-    return dict((await _job(connection, recoding_id))._mapping)  # noqa: SLF001
+    return dict((await _job(connection, recoding_id))._mapping)  # noqa: SLF001  # the public way to a row's names
 
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:

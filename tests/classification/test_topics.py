@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from libs.events.catalogue import decode
+from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.rulebook import ProcedureSigned, TopicEmerged
 from libs.events.clock import SimulatedClock
 from libs.service import keys
@@ -224,7 +225,11 @@ async def test_every_part_says_who_decided_how_sure_and_under_which_versions_and
             signed = [decode(event) for event in await unit.stream("procedure/pr-billing-claim")]
             rows = (await unit.connection.execute(select(tables.signatures))).all()
             events = [event for one in sent for event in await unit.stream(f"classification/{one}")]
-            newest = {event.subject: decision_row(decode(event), event.time) for event in events}  # type: ignore[arg-type]
+            newest = {
+                event.subject: decision_row(data, event.time)
+                for event in events
+                if isinstance(data := decode(event), InteractionClassified)
+            }
             stored = {
                 row["interaction_id"]: dict(row)
                 for row in (await unit.connection.execute(select(tables.decisions))).mappings()
