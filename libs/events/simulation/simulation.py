@@ -442,7 +442,7 @@ def simulate(schedule: Schedule, variant: Variant = REAL) -> Outcome:
     """One run in a directory of its own. Raises Violation."""
     where = MEMORY if MEMORY.is_dir() else None
     directory = Path(tempfile.mkdtemp(prefix="lazo-simulation-", dir=where))
-    # Collected once, afterwards: nothing is finalized at moments that no schedule chose, and a run takes two thirds of the time.
+    # Collected once, afterwards: nothing is finalized at moments that no schedule chose, and a run takes up to a tenth less time.
     collecting = gc.isenabled()
     gc.disable()
     try:
