@@ -28,6 +28,7 @@ SETTINGS = MachinerySettings(
     timers_batch=2,
     publish_deadline=10.0,
     hint_every=0.2,
+    careful_pause=0.0,  # whatever ends a process here does so at a step, however long it waited before
 )
 
 
