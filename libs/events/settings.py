@@ -27,6 +27,7 @@ class MachinerySettings:
     poll_timeout: float = 1.0
     batch_deadline: float = 60.0
     attempts: int = 3  # of a deterministic failure before it is parked
+    careful_pause: float = 3.0  # seconds before a record in which a process ended is tried again, times how many did
     breaker_least: int = 10  # handled events below which no share is taken
     breaker_culprits: int = 3  # fewer never open it
     breaker_share: float = 0.5  # of parked among them, above which the consumer stops

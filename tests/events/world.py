@@ -50,7 +50,13 @@ sums = {
 }
 
 FAST = MachinerySettings(
-    backoff_first=0.01, backoff_most=0.05, standby_poll=0.2, relay_poll=0.02, poll_timeout=0.2, rest=0.0
+    backoff_first=0.01,
+    backoff_most=0.05,
+    standby_poll=0.2,
+    relay_poll=0.02,
+    poll_timeout=0.2,
+    rest=0.0,
+    careful_pause=0.05,
 )
 
 

@@ -1,5 +1,6 @@
 """Handling one batch: one transaction, and what follows when a handler fails."""
 
+import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -276,15 +277,21 @@ class Handling:
             if tp in self._counted:
                 continue
             starts = await self._bump(tp, expected, BATCH)
-            if starts > STARTS or await self._was_careful(tp, expected):
+            ended = await self._ended_in(tp, expected)
+            if starts > STARTS or ended:
                 logger.warning("%s begins %s@%d for the %d. time: record by record", self.group, tp, expected, starts)
                 self._careful[tp] = following
+            if ended and self.settings.careful_pause:
+                # Processes are killed for other reasons too, again and again soon after their start (memory, a deployment
+                # that does not come up). Whoever outlives the pause and then ends in this very record ends because of it.
+                await asyncio.sleep(self.settings.careful_pause * ended)
             self._counted.add(tp)
         faults.point("quarantine.attempted")
 
-    async def _was_careful(self, tp: TopicPartition, offset: int) -> bool:
+    async def _ended_in(self, tp: TopicPartition, offset: int) -> int:
+        """How many processes ended in the middle of this one record."""
         table = self.store.tables.attempts
-        query = select(table.c.offset).where(
+        query = select(table.c["count"]).where(
             table.c.consumer_group == self.group,
             table.c.topic == tp.topic,
             table.c.partition == tp.partition,
@@ -292,7 +299,7 @@ class Handling:
             table.c.handler == RECORD,
         )
         async with self.store.reading() as connection:
-            return (await connection.execute(query)).first() is not None
+            return int((await connection.execute(query)).scalar_one_or_none() or 0)
 
     async def _bump(self, tp: TopicPartition, offset: int, handler: str) -> int:
         """Count one more process that begins here, and say how many there were."""

@@ -26,9 +26,9 @@ SETTINGS = MachinerySettings(
     relay_poll=0.5,
     group_most=3,
     timers_batch=2,
-    batch_deadline=20.0,
     publish_deadline=10.0,
     hint_every=0.2,
+    careful_pause=0.0,  # whatever ends a process here does so at a step, however long it waited before
 )
 
 

@@ -17,7 +17,7 @@ def fails(schedule: Schedule, variant: Variant = REAL) -> str | None:
     return None
 
 
-def shrink(schedule: Schedule, invariant: str, variant: Variant = REAL, *, seconds: float = 40.0) -> list[Step]:
+def shrink(schedule: Schedule, invariant: str, variant: Variant = REAL, *, seconds: float = 20.0) -> list[Step]:
     """A shorter schedule under which the same invariant fails: ever smaller parts are left out, for so many real seconds."""
     end = time.monotonic() + seconds
     found = list(schedule)

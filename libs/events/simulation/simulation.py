@@ -1,6 +1,7 @@
 """One run: a schedule with faults, then a time without any in which everything must come right."""
 
 import asyncio
+import gc
 import logging
 import shutil
 import tempfile
@@ -441,7 +442,13 @@ def simulate(schedule: Schedule, variant: Variant = REAL) -> Outcome:
     """One run in a directory of its own. Raises Violation."""
     where = MEMORY if MEMORY.is_dir() else None
     directory = Path(tempfile.mkdtemp(prefix="lazo-simulation-", dir=where))
+    # Collected once, afterwards: nothing is finalized at moments that no schedule chose, and a run takes up to a tenth less time.
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         return Simulation(directory, variant).run(schedule)
     finally:
+        gc.collect(0)
+        if collecting:
+            gc.enable()
         shutil.rmtree(directory, ignore_errors=True)

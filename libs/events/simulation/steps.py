@@ -97,8 +97,9 @@ def start(run: "Simulation", number: int) -> None:
 
 def zombie(run: "Simulation", number: int) -> None:
     several = run.alive(model.SERVICES[number % 3])
+    several.sort(key=lambda process: not process.in_hand)  # the middle of a batch is where waking up late is worst
     if several:
-        several[0].asleep = 40 + number
+        several[0].asleep = 60 + 2 * number
         if len(several) == 1:
             run.start(several[0].service)
 

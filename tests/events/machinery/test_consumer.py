@@ -15,7 +15,7 @@ from libs.events.catalogue.topics import INTERACTIONS
 from libs.events.consumer import Discipline
 from libs.events.store import Store
 from tests.events.machinery.helpers import consumed, records, submit
-from tests.events.world import Crash, World, patient
+from tests.events.world import FAST, Crash, World, patient
 
 
 async def test_of_two_owners_of_the_same_partitions_each_event_takes_effect_once(world: World) -> None:
@@ -175,6 +175,30 @@ async def test_an_event_that_kills_the_process_is_known_by_its_count_and_parked(
     for item in parked:
         await feedback.quarantine.replay(item.id)
     await world.settle()
+    await world.check(accepted)
+
+
+async def test_a_process_that_is_killed_again_and_again_soon_after_its_start_parks_nothing(world: World) -> None:
+    """G7. Found by sixty kills of a slow machine: the first record of a start was taken for the one that kills."""
+    intake = await world.intake()
+    world.behaviour.deadly = {"x0"}
+    accepted = await submit(intake, world, range(12))
+    await world.settle()
+    settings = replace(FAST, careful_pause=1.0)
+    feedback = await world.feedback(settings=settings)
+    for _ in range(3):  # the third goes record by record, and ends in one: that may have been the record, or not
+        [consumer] = [task for name, task in feedback._tasks.items() if name.startswith("consumer")]
+        async with asyncio.timeout(10):
+            await asyncio.wait([consumer])
+        await world.kill(feedback)
+        feedback = await world.feedback(settings=settings)
+    world.behaviour.deadly = set()
+    for _ in range(5):
+        await asyncio.sleep(0.1)
+        await world.kill(feedback)
+        feedback = await world.feedback(settings=settings)
+    await world.settle()
+    assert await feedback.quarantine.list() == []
     await world.check(accepted)
 
 

@@ -11,6 +11,7 @@ from libs.events import faults
 from libs.events.catalogue.feedback import CaseOpened
 from libs.events.catalogue.interactions import InteractionRecorded
 from libs.events.catalogue.topics import FEEDBACK, INTERACTIONS
+from libs.events.errors import StoreUnavailable, Transient
 from libs.events.rebuild import Differs, Projection, Rebuild, digest_of
 from libs.events.runtime import Runtime
 from libs.events.subscriptions import Subscription
@@ -148,6 +149,97 @@ async def test_a_crash_between_building_and_switching_leaves_the_old_one_live(wo
     assert await reading._following["sums"].rebuild_.live() == "a"
     outcome = await reading.rebuild("sums")
     assert (outcome.events, outcome.agrees) == (0, True)
+
+
+class _Late(Rebuild):
+    """Looks which slot is live, and before it does anything about it another process builds the other one and switches."""
+
+    other_process: Rebuild
+
+    async def live(self) -> str:
+        found = await super().live()
+        await self.other_process.run()
+        return found
+
+
+def late(world: World, reading: Runtime) -> _Late:
+    parts = (projection(), reading.store, world.log, reading.quarantine, reading.settings)
+    made = _Late(*parts)
+    made.other_process = Rebuild(*parts)
+    return made
+
+
+async def test_a_rebuild_never_empties_the_slot_that_another_process_has_just_made_live(world: World) -> None:
+    """I8: found by the simulation. The slot was cleared as one to be built, and then none was live."""
+    intake = await world.intake()
+    reading = await watching(world)
+    await intake.group_commit.submit([world.draft(number) for number in range(20)])
+    await world.settle()
+    outcome = await late(world, reading).run()
+    assert (outcome.slot, outcome.agrees) == ("a", True)  # since b is live by now
+    following = reading._following["sums"].rebuild_
+    assert await following.live() == "a"
+    for slot in "ab":
+        assert await stored(world, reading, slot) == {InteractionRecorded.TYPE: 20}
+
+
+async def test_giving_a_build_up_never_empties_the_slot_that_another_process_has_just_made_live(world: World) -> None:
+    intake = await world.intake()
+    reading = await watching(world)
+    await intake.group_commit.submit([world.draft(number) for number in range(20)])
+    await world.settle()
+    await late(world, reading).drop()
+    following = reading._following["sums"].rebuild_
+    assert await following.live() == "b"
+    assert await stored(world, reading, "b") == {InteractionRecorded.TYPE: 20}
+
+
+async def test_of_two_rebuilds_at_once_the_slower_one_comes_again(world: World) -> None:
+    intake = await world.intake()
+    reading = await watching(world)
+    await intake.group_commit.submit([world.draft(number) for number in range(20)])
+    await world.settle()
+    parts = (projection(), reading.store, world.log, reading.quarantine, reading.settings)
+    slower, quicker = Rebuild(*parts), Rebuild(*parts)
+    switch = slower._switch
+
+    async def overtaken(*arguments: Any, **options: Any) -> Any:
+        assert (await quicker.run()).slot == "b"
+        return await switch(*arguments, **options)
+
+    slower._switch = overtaken  # type: ignore[method-assign] # the other process comes just before
+    with pytest.raises(Transient, match="slot b is live"):
+        await slower.run()
+    assert (await quicker.run()).slot == "a"
+    assert await stored(world, reading, "a") == {InteractionRecorded.TYPE: 20}
+
+
+async def test_the_consumer_goes_over_to_the_new_slot_though_the_store_is_away_just_then(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I13: its task ended, and the projection stood still until the next start."""
+    intake = await world.intake()
+    reading = await watching(world)
+    await intake.group_commit.submit([world.draft(number) for number in range(5)])
+    await world.settle()
+    following = reading._following["sums"]
+    begin, failures = following.begin, [StoreUnavailable("away"), StoreUnavailable("still away")]
+
+    async def failing() -> None:
+        if failures:
+            raise failures.pop()
+        await begin()
+
+    monkeypatch.setattr(following, "begin", failing)
+    await reading.rebuild("sums")
+    await intake.group_commit.submit([world.draft(5)])
+    for _ in range(300):
+        if (await stored(world, reading, "b")).get(InteractionRecorded.TYPE) == 6:
+            break
+        await asyncio.sleep(0.02)
+    assert not failures
+    assert await stored(world, reading, "b") == {InteractionRecorded.TYPE: 6}
+    assert (await reading.healthy())[0]
 
 
 async def test_another_version_of_a_projection_begins_anew_and_may_differ(world: World) -> None:
