@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.events import faults
 from libs.events.catalogue.base import EventData
 from libs.events.envelope import Event, from_record, natural_id
-from libs.events.errors import describe, is_transient
+from libs.events.errors import ConcurrencyConflict, describe, is_conflict, is_transient
 from libs.events.inbox import identity, take
 from libs.events.log import Record
 from libs.events.settings import MachinerySettings
@@ -22,6 +22,8 @@ from libs.events.subscriptions import Routes, Subscription
 from libs.events.timers import Timer, TimerHandler
 
 logger = logging.getLogger("lazo.quarantine")
+
+CONFLICTS = 5  # with other transactions, before a replay is given up
 
 State = Literal["parked", "waiting", "replayed", "discarded"]
 TIMERS = "timers"  # the group under which timers are parked
@@ -245,6 +247,18 @@ class Quarantine:
 
     async def _handle(self, item: Parked, state: State) -> str | None:
         """Run the item's handler and settle it in one transaction; the error if it failed for good."""
+        for _ in range(CONFLICTS):
+            try:
+                return await self._attempt(item, state)
+            except Exception as error:
+                # The consumer at work releases the same followers: whoever was too late looks again.
+                if not isinstance(error, ConcurrencyConflict) and not is_conflict(error):
+                    raise
+                logger.info("the replay of %s meets another writer: %s", item.id, describe(error))
+        return await self._attempt(item, state, last=True)
+
+    async def _attempt(self, item: Parked, state: State, *, last: bool = False) -> str | None:
+        """Raises what passes by itself; in the last attempt a handler's own conflict is its failure like any other."""
         opened: list[EventData] = []
         try:
             async with self.store.unit(handler=item.handler) as unit:
@@ -255,7 +269,7 @@ class Quarantine:
         except NotParked:
             raise
         except Exception as error:
-            if is_transient(error):
+            if is_transient(error) or is_conflict(error) or (isinstance(error, ConcurrencyConflict) and not last):
                 raise
             text = describe(error, opened)
             table = self.store.tables.quarantine

@@ -5,6 +5,7 @@ when its timer fires. What is right is a plain fold over the log, `expected`.
 """
 
 import asyncio
+import gc
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -112,6 +113,7 @@ class World:
             await engine.dispose()
         await self.log.stop()
         await self.vault.close()
+        gc.collect()  # connections of the killed, which the kernel would close; as long as there is a loop to do it
 
     def engine(self, service: str) -> AsyncEngine:
         engine = make_engine(self.database or str(self.data / f"{service}.db"), service=service)

@@ -83,8 +83,8 @@ def may_differ(simulation: "Simulation", error: Exception) -> None:
 # What there is left to do.
 
 
-def unrest(simulation: "Simulation") -> list[str]:
-    """I13: what is not done yet. Empty when everything has come right."""
+def unrest(simulation: "Simulation", about: str = "") -> list[str]:
+    """I13: what is not done yet, as far as it says `about`. Empty when everything has come right."""
     witness = simulation.witness
     found = []
     if pending := witness.pending():
@@ -109,7 +109,7 @@ def unrest(simulation: "Simulation") -> list[str]:
         if service == "feedback":
             now = process.runtime.clock.now().replace(tzinfo=None).isoformat(" ", "microseconds")
             found += [f"a timer is due at {due}" for due in witness.timers() if due <= now]
-    return found
+    return [text for text in found if about in text]
 
 
 # In the end.

@@ -229,14 +229,11 @@ class Simulation:
         self._seen["indicators"] = {}
         self.start("indicators")
         for number, topic in enumerate(topics):
-            later = {tp for tp in self.witness.ends() if tp.topic in topics[number + 1 :]}
-            self.broker.slow = dict.fromkeys(later, CALM_DECISIONS)
+            later = set(topics[number + 1 :])
+            self.broker.slow = {tp: CALM_DECISIONS for tp in self.witness.ends() if tp.topic in later}
             self.broker.ring()
-            await self.until_calm(partial(self._unrest_of, topic))
+            await self.until_calm(partial(invariants.unrest, self, topic))
         await self.until_calm()
-
-    def _unrest_of(self, topic: str) -> list[str]:
-        return [text for text in invariants.unrest(self) if topic in text]
 
     # Decisions.
 
@@ -440,8 +437,7 @@ def _passing(name: str) -> None:
 
 def simulate(schedule: Schedule, variant: Variant = REAL) -> Outcome:
     """One run in a directory of its own. Raises Violation."""
-    where = MEMORY if MEMORY.is_dir() else None
-    directory = Path(tempfile.mkdtemp(prefix="lazo-simulation-", dir=where))
+    directory = Path(tempfile.mkdtemp(prefix="lazo-simulation-", dir=MEMORY if MEMORY.is_dir() else None))
     # Collected once, afterwards: nothing is finalized at moments that no schedule chose, and a run takes up to a tenth less time.
     collecting = gc.isenabled()
     gc.disable()
