@@ -109,7 +109,10 @@ def _first(t: Facts, query: Query, *, by_case: bool = False) -> Select[Any]:
     before = or_(earlier.c.at < m.c.at, and_(earlier.c.at == m.c.at, earlier.c.event_id < m.c.event_id))
     none_earlier = ~exists(
         select(literal(1)).where(
-            earlier.c.case_id == m.c.case_id, _looked_up(earlier.c.what, "acknowledged"), before, *_known(earlier, query)
+            earlier.c.case_id == m.c.case_id,
+            _looked_up(earlier.c.what, "acknowledged"),
+            before,
+            *_known(earlier, query),
         )
     )
     acknowledged = _looked_up(m.c.what, "acknowledged") if by_case else m.c.what == "acknowledged"
