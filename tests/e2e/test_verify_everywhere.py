@@ -73,7 +73,7 @@ async def test_a_record_that_can_no_longer_be_read_is_named_and_ends_no_other_ch
         altered = bytearray(whole)
         altered[chance.randrange(len(altered))] ^= 1 << chance.randrange(7)
         where = (topic, partition, offset)
-        change = f'UPDATE records SET {column} = ? WHERE topic = ? AND partition = ? AND "offset" = ?'  # noqa: S608  # our names
+        change = f'UPDATE records SET {column} = ? WHERE topic = ? AND partition = ? AND "offset" = ?'
         with sqlite3.connect(data / "log.db") as db:
             db.execute(change, (bytes(altered), *where))
         found = await _breaks(data)
@@ -94,7 +94,7 @@ async def test_a_record_that_can_no_longer_be_read_is_named_and_ends_no_other_ch
 async def test_a_deleted_row_of_any_store_is_named(data: Path, service: str, table: str) -> None:
     """G6, G8: rows of the events and rows that follow from them."""
     with sqlite3.connect(data / f"{service}.db") as db:
-        assert db.execute(f"DELETE FROM {table} WHERE rowid = (SELECT max(rowid) FROM {table})").rowcount == 1  # noqa: S608  # our names
+        assert db.execute(f"DELETE FROM {table} WHERE rowid = (SELECT max(rowid) FROM {table})").rowcount == 1
     found = await _breaks(data)
     assert any(one.where.startswith(f"{service}/") for one in found), found
     if table != "events":

@@ -123,8 +123,8 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 
 
 def _is_branch(path: list[Any]) -> bool:
-    """Members of bodies begin in lower case, models with a capital."""
-    return bool(path) and isinstance(path[0], str) and (path[0].startswith("list[") or path[0][:1].isupper())
+    """Members of bodies are words in lower case, models begin with a capital, lists and validators show their brackets."""
+    return bool(path) and isinstance(path[0], str) and ("[" in path[0] or path[0][:1].isupper())
 
 
 def _common_routes(app: FastAPI, service: str, fixed: dict[str, Endpoint]) -> None:

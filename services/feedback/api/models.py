@@ -79,5 +79,5 @@ class AnswerIn(_Body):
     @model_validator(mode="after")
     def _of_some_request(self) -> "AnswerIn":
         if self.request_id is None and self.token is None:
-            raise PydanticCustomError("missing", "request_id or token")
+            raise PydanticCustomError("unnamed-request", "request_id or token is needed")
         return self
