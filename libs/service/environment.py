@@ -177,6 +177,10 @@ class Environment:
             await migrate(self.engine(service), location, service=service)
             self._migrated.add(service)
 
+    def note_migrated(self, service: str) -> None:
+        """The service's database is known to be at the newest revision: `migrate` need not look."""
+        self._migrated.add(service)
+
     def migrated(self, service: str) -> bool:
         return service in self._migrated
 
