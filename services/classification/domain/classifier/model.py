@@ -79,12 +79,14 @@ class Classifier:
             return self.alone.probabilities(self.words.scores(rows), None)
         return self.with_meaning.probabilities(self.words.scores(rows), self.meaning.scores(vectors))
 
-    def read(self, texts: Sequence[str], encoder: Encoder | None) -> "Reading":
-        """What all heads over the same vocabulary need of the texts; encoding is most of the time it takes."""
+    def read(self, texts: Sequence[str], encoder: Encoder | None, vectors: Floats | None = None) -> "Reading":
+        """What all heads over the same vocabulary need of the texts; encoding is most of the time it takes, unless the vectors
+        that this encoder gives for them are handed in."""
         prepared = [prepare(text) for text in texts]
         rows = self.vocabulary.rows([item.folded for item in prepared])
-        vectors = None
-        if encoder is not None and self.meaning is not None and encoder.name == self.encoder:
+        if encoder is None or self.meaning is None or encoder.name != self.encoder:
+            vectors = None
+        elif vectors is None:
             vectors = encoder.encode([item.plain for item in prepared])
         return Reading(prepared, rows, vectors)
 
