@@ -330,5 +330,6 @@ fittings = Table(
     Column("until", UtcDateTime),
     Column("outcome", String),  # fitted, promoted, same, or why nothing could be fitted
     Column("model_id", String),
+    Column("through", Integer, nullable=False),  # number of the last correction that a fit has looked at
     Column("ended_at", UtcDateTime),
 )

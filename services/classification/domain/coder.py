@@ -169,19 +169,27 @@ class Coder:
             for at, said in zip(asked, self.model.voices([readings[at].plain.text for at in asked]), strict=True):
                 voices[at] = said
         return [
-            self._decide(contact, reading, said)
-            for contact, reading, said in zip(given, readings, voices, strict=True)
+            self._decide(contact, reading, said) for contact, reading, said in zip(given, readings, voices, strict=True)
         ]
 
-    def chances(self, contact: Contact) -> tuple[_Reading, Scores]:
-        """How likely each motive is, unknown last, and how the text was read."""
-        reading = self._read(contact)
+    def ranked(self, contact: Contact, most: int) -> list[tuple[str, str, float, tuple[Evidence, ...]]]:
+        """The likeliest motives by words and models together, each with its cause, its share and the words that say so."""
+        reading, cut = self._read(contact), len(self.motives)
+        day = self.consequences.day_of(contact.occurred_at)
         said: Sequence[Voice] = ()
         if self.model is not None and reading.words and "language" not in reading.cautions:
             said = self.model.voices([reading.plain.text])[0]
-        day = self.consequences.day_of(contact.occurred_at)
-        standing = _standing(reading.scores[: len(self.motives)], self._motive_ends, day)
-        return reading, pooled(_logs(standing, _floor(contact.kind)), said)
+        scores = _standing(reading.scores[:cut], self._motive_ends, day)
+        if not cut or not (said or scores.max() > 0):
+            return []
+        chances = pooled(_logs(scores, _floor(contact.kind)), said)
+        found = []
+        for index in np.argsort(-chances[:cut], kind="stable")[:most].tolist():
+            why = self._cause(reading.scores[cut:], index, day, said)[0]
+            evidence = tuple(self._evidence(reading.language, reading.found, index))
+            cause = self.causes[why].code if why >= 0 else UNKNOWN
+            found.append((self.motives[index].code, cause, round(float(chances[index]), 4), evidence))
+        return found
 
     def _decide(self, contact: Contact, reading: _Reading, voices: Sequence[Voice]) -> Decision:
         cut = len(self.motives)
@@ -382,8 +390,9 @@ def _floor(kind: Kind) -> float:
 def _logs(scores: Scores, floor: float) -> Scores:
     """Log-probabilities, that of the competitor "unknown" last."""
     logs: Scores = SLOPE * np.append(scores, floor)
-    top = logs.max()
-    return logs - (top + np.log(np.exp(logs - top).sum()))
+    logs -= logs.max()
+    logs -= np.log(np.exp(logs).sum())
+    return logs
 
 
 def _first(chances: Scores, least: float = LEAST) -> tuple[int, float]:

@@ -9,6 +9,7 @@ were fitted on the corrections themselves lost two points on the year: correctio
 at their worst, and say nothing about the texts on which words are right.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 Scores = npt.NDArray[np.float64]
+
+_COUNTED = re.compile(r"online@\d+")
 
 HALF = 300
 """Corrections from which on the learner weighs half of what the words do. Earlier it misleads: started from the rulebook's own
@@ -49,6 +52,11 @@ class Model(Protocol):
 
     def voices(self, texts: Sequence[str]) -> Sequence[Sequence[Voice]]:
         """By text who has something to say about it; nobody where none can judge it."""
+
+
+def family(model_version: str) -> str:
+    """A coder's version without how much its learner had learnt: `words-2@1+online+svm@…`."""
+    return _COUNTED.sub("online", model_version)
 
 
 def online_weight(learnt: int) -> float:

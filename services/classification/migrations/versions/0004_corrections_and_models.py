@@ -86,6 +86,7 @@ def upgrade() -> None:
         sa.Column("until", UtcDateTime(), nullable=True),
         sa.Column("outcome", sa.String(), nullable=True),
         sa.Column("model_id", sa.String(), nullable=True),
+        sa.Column("through", sa.Integer(), nullable=False),
         sa.Column("ended_at", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("name"),
     )
