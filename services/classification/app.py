@@ -100,10 +100,11 @@ async def build(environment: Environment) -> Service:
         waiting=waiting,
         settings=settings,
     )
-    preview = Preview(environment.engine(NAME), environment.log, environment.vault, books, rules)
+    preview = Preview(environment.engine(NAME), environment.log, environment.vault, books, rules, lessons)
     app.include_router(rulebook.router(context, preview))
     for room in (monitors, findings):
         app.include_router(room.router(context))
+    app.state.lessons = lessons
     app.include_router(models.router(context))
     app.include_router(models.commands(context, modelling, refitting.works_on(runtime.store)))
     app.include_router(interactions.router(context, reviewing))

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events.catalogue.base import EventData
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import CustomerErased, InteractionRecorded
 from libs.events.envelope import Event
@@ -35,6 +36,8 @@ from services.classification.measuring import Measuring
 from services.classification.model_files import Unreadable
 
 LEARN = "learn"
+Opener = Callable[[Sequence[Event]], Awaitable[Sequence[EventData]]]
+"""Opens sealed events: `Unit.open`, or the vault."""
 KEY = "corrections"
 SPAN = 2_000
 """Corrections that are replayed at least, and twice as many at most: what is older is the fitted model's to know. Where it begins
@@ -80,7 +83,7 @@ class Lessons:
         self._loaded = False
         self._state: _State | None = None
         self._fitted: dict[tuple[str, int], Fitted | None] = {}
-        self._heard: dict[int, Model] = {}
+        self._heard: dict[int, Coder] = {}
 
     async def note(self, unit: Unit, data: InteractionClassified) -> None:
         """Write a person's decision down as a correction; it is learnt once this unit is committed."""
@@ -107,16 +110,18 @@ class Lessons:
         async with self._turn:
             await self._catch_up(unit, coder)
             fitted = await self.fitted(unit.connection, await live_model(unit.connection), coder)
-            yield coder.listening_to(self._model(coder, fitted))
+            heard = coder.listening_to(self._model(coder, self._state, fitted))
+            self._heard = {coder.version: heard}
+            yield heard
 
     async def listening_with(self, unit: Unit, coder: Coder, model_id: str) -> Coder:
         """The same with another model in place of the live one, for a shadow. Raises Unreadable."""
         fitted = await self.fitted(unit.connection, model_id, coder, strictly=True)
-        return coder.listening_to(self._model(coder, fitted, remember=False))
+        return coder.listening_to(self._model(coder, self._state, fitted))
 
     def as_it_stands(self, coder: Coder) -> Coder:
         """The coder with what this process has learnt, without looking for more."""
-        return coder.listening_to(self._heard.get(coder.version))
+        return self._heard.get(coder.version, coder)
 
     async def fitted(
         self, connection: AsyncConnection, model_id: str | None, coder: Coder, *, strictly: bool = False
@@ -156,45 +161,63 @@ class Lessons:
             self._loaded = True
             self._measuring.encoder_loaded(self._encoder)
 
-    def _model(self, coder: Coder, fitted: Fitted | None, *, remember: bool = True) -> Model | None:
-        state = self._state
+    def _model(self, coder: Coder, state: _State | None, fitted: Fitted | None) -> Model | None:
         online = Online(state.coder, state.number, state.taught) if state is not None and state.taught else None
         if online is None and fitted is None:
-            if remember:
-                self._heard.clear()
             return None
         codes = [one.code for one in coder.motives], [one.code for one in coder.causes]
-        model = _Guarded(Learnt(*codes, self._encoder, online, fitted), self._lock)
-        if remember:
-            self._heard = {coder.version: model}
-        return model
+        return _Guarded(Learnt(*codes, self._encoder, online, fitted), self._lock)
+
+    async def under(self, connection: AsyncConnection, opener: Opener, book: Rulebook, version: int) -> Coder:
+        """A coder of a rulebook that is not in force, hearing what would have been learnt under it; this process's learner is
+        left alone."""
+        coder = await offload(Coder, book, version)
+        count, _ = await _counted(connection, 0)
+        state = await self._begun(connection, coder, count) if count else None
+        if state is not None:
+            await self._replay(connection, opener, coder, state, count)
+        fitted = await self.fitted(connection, await live_model(connection), coder)
+        return coder.listening_to(self._model(coder, state, fitted))
 
     async def _catch_up(self, unit: Unit, coder: Coder) -> None:
-        table = tables.corrections
-        known = self._state.number if self._state is not None else 0
-        before = func.count().filter(table.c.number <= known)
-        count, there = (await unit.connection.execute(select(func.count(), before))).one()
+        state = self._state
+        count, there = await _counted(unit.connection, state.number if state is not None else 0)
         if count == 0:
             self._state = None
             return
-        skipped = max(0, count // SPAN - 1) * SPAN
-        state = self._state
-        if state is None or (state.rulebook_version, state.skipped, state.count) != (coder.version, skipped, there):
+        if state is None or (state.rulebook_version, state.skipped, state.count) != (
+            coder.version,
+            _skipped(count),
+            there,
+        ):
             # Another rulebook, a correction taken back with the person who wrote, or one that was committed late.
-            await self._load_encoder()
-            state = _State(coder.version, skipped, await offload(started, coder.rulebook, coder, self._encoder))
-            if skipped:
-                last = select(table.c.number).order_by(table.c.number).offset(skipped - 1).limit(1)
-                state.number, state.count = (await unit.connection.execute(last)).scalar_one(), skipped
-        while state.count < count:
-            newer = select(table).where(table.c.number > state.number).order_by(table.c.number).limit(CHUNK)
-            rows = (await unit.connection.execute(newer)).all()
-            if not rows:
-                break
-            texts = await texts_of(unit, [row.interaction_id for row in rows])
-            await offload(self._take, state, coder.rulebook, rows, texts)
+            state = await self._begun(unit.connection, coder, count)
+        await self._replay(unit.connection, unit.open, coder, state, count)
         self._state = state
         self._measuring.learnt(state.count, state.taught)
+
+    async def _begun(self, connection: AsyncConnection, coder: Coder, count: int) -> _State:
+        """A learner that knows the rulebook's words and nothing else, and where the replay begins."""
+        await self._load_encoder()
+        skipped = _skipped(count)
+        state = _State(coder.version, skipped, await offload(started, coder.rulebook, coder, self._encoder))
+        if skipped:
+            number = tables.corrections.c.number
+            last = select(number).order_by(number).offset(skipped - 1).limit(1)
+            state.number, state.count = (await connection.execute(last)).scalar_one(), skipped
+        return state
+
+    async def _replay(
+        self, connection: AsyncConnection, opener: Opener, coder: Coder, state: _State, count: int
+    ) -> None:
+        table = tables.corrections
+        while state.count < count:
+            newer = select(table).where(table.c.number > state.number).order_by(table.c.number).limit(CHUNK)
+            rows = (await connection.execute(newer)).all()
+            if not rows:
+                break
+            texts = await texts_of(connection, opener, [row.interaction_id for row in rows])
+            await offload(self._take, state, coder.rulebook, rows, texts)
 
     def _take(self, state: _State, book: Rulebook, rows: Sequence[Any], texts: Mapping[str, str]) -> None:
         for row in rows:
@@ -208,10 +231,22 @@ class Lessons:
             state.count, state.number = state.count + 1, row.number
 
 
-async def texts_of(unit: Unit, interaction_ids: Sequence[str]) -> dict[str, str]:
+def _skipped(count: int) -> int:
+    return max(0, count // SPAN - 1) * SPAN
+
+
+async def _counted(connection: AsyncConnection, known: int) -> tuple[int, int]:
+    """How many corrections there are, and how many of them up to the one that is known."""
+    number = tables.corrections.c.number
+    query = select(func.count(), func.count().filter(number <= known)).select_from(tables.corrections)
+    count, there = (await connection.execute(query)).one()
+    return int(count), int(there)
+
+
+async def texts_of(connection: AsyncConnection, opener: Opener, interaction_ids: Sequence[str]) -> dict[str, str]:
     """The words of these contacts; those of erased persons are missing."""
-    held = await archive.fetch(unit.connection, interaction_ids)
-    contacts = await unit.open(list(held.values()))
+    held = await archive.fetch(connection, interaction_ids)
+    contacts = await opener(list(held.values()))
     return {
         one.interaction_id: text
         for one in contacts

@@ -267,7 +267,11 @@ def test_a_learnt_model_is_heard_beside_the_words_and_every_part_says_who_decide
     by_words = code("factura equivocada, me cobraron dos veces raro", coder=coder, kind=Kind.COMPLAINT)
     assert (by_words.motive, by_words.parts["motive"].decided_by) == ("bill", "rule")
     nothing = code("un saludo a todos", coder=coder, kind=Kind.COMPLAINT)
-    assert (nothing.motive, nothing.parts["motive"].decided_by, nothing.unknown_because) == ("unknown", "rule", "no_match")
+    assert (nothing.motive, nothing.parts["motive"].decided_by, nothing.unknown_because) == (
+        "unknown",
+        "rule",
+        "no_match",
+    )
     assert nothing.confidence > 0.9
     assert not nothing.review, "people have said often enough that such texts fit nothing"
     contacts = [Contact(text, NOW, kind=Kind.COMPLAINT) for text in ("patán", "", "raro raro", "no tengo internet")]
