@@ -135,6 +135,7 @@ async def taught_office(count: int = 160, **settings: Any) -> AsyncIterator[tupl
         sent = await send(run, [contact(number, UNHEARD.format(number)) for number in range(count)])
         await run.settle()
         await correct(run, sent, "device.fault", "device_defective")
+        await run.settle()
         yield run, sent
 
 
@@ -144,7 +145,6 @@ async def correct(run: Running, ids: Sequence[str], motive: str, cause: str, by:
         answer = await run.client.post("/classification/v1/interactions/label-many", json=body)
         assert answer.status_code == 200, answer.text
         assert answer.json()["refused"] == 0, answer.text
-    await run.settle()
 
 
 async def decided_by(run: Running, lessons: Lessons, texts: Sequence[str], version: int = 1) -> list[Decision]:
@@ -192,6 +192,7 @@ async def test_what_was_corrected_is_coded_so_from_the_next_text_on_and_every_pr
         more = await send(run, [contact(2_000 + number, UNHEARD.format(f"otras {number}")) for number in range(40)])
         await run.settle()
         await correct(run, more, "device.fault", "device_defective")
+        await run.settle()
         assert same(await decided_by(run, again, texts), await decided_by(run, process(), texts))
         assert first[0].motive == "device.fault"
 
