@@ -17,6 +17,7 @@ from services.classification import tables
 from services.classification.app import build as classification
 from services.classification.books import Books
 from services.classification.domain.classifier.online_coder import OnLineCoder
+from services.classification.domain.classifier.text import prepare
 from services.classification.domain.coder import Coder, Contact, Decision
 from services.classification.domain.learnt import Fitted, Learnt, Online
 from services.classification.domain.voices import HALF, family, online_weight
@@ -98,12 +99,12 @@ def test_a_fitted_model_speaks_for_codes_that_were_renamed_and_says_nothing_of_n
     fitted = Fitted(
         "svm@1", hierarchy, codes, [], lambda code: {"old.net": "net", "visit": None}.get(code, code), lambda code: code
     )
-    voice = fitted.voices(["internet caído a"], None, None)[0]
+    voice = fitted.voices([prepare("internet caído a")], None, None)[0]
     assert voice is not None
     assert int(np.argmax(voice.motives[:2])) == 0
     assert voice.motives[2] < voice.motives[0], "a code it has never met is not preferred"
     assert voice.motives[2] > voice.motives[1], "nor is it ruled out"
-    assert fitted.voices(["Ωμέγα ξ", ""], None, None) == [None, None], "it cannot judge these"
+    assert fitted.voices([prepare("Ωμέγα ξ"), prepare("")], None, None) == [None, None], "it cannot judge these"
 
 
 def test_corrections_follow_the_crosswalk_and_those_of_split_codes_teach_nothing() -> None:

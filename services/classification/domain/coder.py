@@ -243,11 +243,11 @@ class Coder:
         """The likeliest motive by the words, and by all together where models were heard."""
         if not len(scores):
             return _Chosen(-1, 0.0)
-        chances = _softmax(scores, floor)
-        best, share = _first(chances)
         if not voices:
-            return _Chosen(best, share)
-        together = pooled(_logs(scores, floor), voices)
+            return _Chosen(*_first(_softmax(scores, floor)))
+        logs = _logs(scores, floor)
+        best, _ = _first(np.exp(logs[:-1]))
+        together = pooled(logs, voices)
         first, certain = _first(together[:-1])
         if first == best:
             return _Chosen(first, certain, float(together[-1]))
@@ -333,10 +333,9 @@ class Coder:
         if lexicon is None:
             return []
         weights: dict[str, float] = {}
-        for feature in found:
-            term = lexicon.terms.get((feature, entry))
-            if term is not None:
-                weights[term] = weights.get(term, 0.0) + float(lexicon.weights[feature, entry])
+        for feature, weight in zip(found, lexicon.weights[found, entry].tolist(), strict=True):
+            if weight and (term := lexicon.terms.get((feature, entry))) is not None:
+                weights[term] = weights.get(term, 0.0) + weight
         ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:most]
         return [Evidence(code=self._codes[entry], term=term, weight=round(weight, 3)) for term, weight in ranked]
 
@@ -389,7 +388,9 @@ def _floor(kind: Kind) -> float:
 
 def _logs(scores: Scores, floor: float) -> Scores:
     """Log-probabilities, that of the competitor "unknown" last."""
-    logs: Scores = SLOPE * np.append(scores, floor)
+    logs = np.empty(len(scores) + 1)
+    logs[:-1], logs[-1] = scores, floor
+    logs *= SLOPE
     logs -= logs.max()
     logs -= np.log(np.exp(logs).sum())
     return logs

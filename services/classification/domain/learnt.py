@@ -55,10 +55,10 @@ class Fitted:
             met = self._motives[:, :-1].sum(axis=0)[:, None] @ self._causes.sum(axis=0)[None, :]
             self._usual = np.where(met > 0, np.log(np.maximum(weights / np.maximum(met, 1), 1e-6)), 0.0)
 
-    def voices(self, texts: Sequence[str], vectors: Floats | None, encoder: Encoder | None) -> list[Voice | None]:
+    def voices(self, items: list[Prepared], vectors: Floats | None, encoder: Encoder | None) -> list[Voice | None]:
         """Its voice by text; None where it cannot judge one."""
         head = self.hierarchy.motive
-        reading = head.read(texts, encoder, vectors)
+        reading = head.read_prepared(items, encoder, vectors)
         motives = _logs(head.probabilities(reading.rows, reading.vectors), self._motives)
         causes = None
         if self.hierarchy.cause is not None and self._causes is not None:
@@ -98,7 +98,7 @@ class Learnt:
         if self._online is not None:
             self._listen(self._online, items, vectors, found)
         if self._fitted is not None:
-            for said, voice in zip(found, self._fitted.voices(texts, vectors, self._encoder), strict=True):
+            for said, voice in zip(found, self._fitted.voices(items, vectors, self._encoder), strict=True):
                 if voice is not None:
                     said.append(voice)
         return found

@@ -79,10 +79,14 @@ class Classifier:
             return self.alone.probabilities(self.words.scores(rows), None)
         return self.with_meaning.probabilities(self.words.scores(rows), self.meaning.scores(vectors))
 
-    def read(self, texts: Sequence[str], encoder: Encoder | None, vectors: Floats | None = None) -> "Reading":
-        """What all heads over the same vocabulary need of the texts; encoding is most of the time it takes, unless the vectors
-        that this encoder gives for them are handed in."""
-        prepared = [prepare(text) for text in texts]
+    def read(self, texts: Sequence[str], encoder: Encoder | None) -> "Reading":
+        """What all heads over the same vocabulary need of the texts; encoding is most of the time it takes."""
+        return self.read_prepared([prepare(text) for text in texts], encoder)
+
+    def read_prepared(
+        self, prepared: list[Prepared], encoder: Encoder | None, vectors: Floats | None = None
+    ) -> "Reading":
+        """The same of texts that were prepared, and perhaps encoded by this encoder, for another model already."""
         rows = self.vocabulary.rows([item.folded for item in prepared])
         if encoder is None or self.meaning is None or encoder.name != self.encoder:
             vectors = None
