@@ -196,7 +196,10 @@ async def waiting(quick: bool) -> list[Bar]:
             coding = _worst(late)
             late.clear()
             await client.post("/classification/v1/models/fit", json={"by": "bench"})
-            while (await client.get("/classification/v1/models")).json()["fit"]["state"] != "done":
+            while True:
+                fit = (await client.get("/classification/v1/models")).json()["fit"]
+                if fit["state"] == "done":
+                    break
                 await asyncio.sleep(0.2)
             fitting = _worst(late)
             watch.cancel()
