@@ -23,6 +23,7 @@ from services.classification import archive, tables
 from services.classification.books import Books
 from services.classification.coding import PERSON, Coding, decision_row, keep, stream_of
 from services.classification.domain.coder import Coder, Decision
+from services.classification.domain.voices import family
 
 RECODING = "recoding"
 BATCH = 50
@@ -211,7 +212,7 @@ class Recoding:
                 counts["erased"] += 1
             else:
                 asked.append((row, event, contact))
-        decisions = await self._coding.decide(unit, coder, [contact for _, _, contact in asked])
+        decisions, coder = await self._coding.decide(unit, coder, [contact for _, _, contact in asked])
         running = job.state == "running"
         streams = await unit.streams([stream_of(row.interaction_id) for row, _, _ in asked]) if running else {}
         kept: list[dict[str, Any]] = []
@@ -223,7 +224,10 @@ class Recoding:
                 counts["changed"] += 1
                 if row.motive != decision.motive:
                     moves[row.motive, decision.motive] += 1
-            if same and (row.rulebook_version, row.model_version) == (coder.version, coder.model_version):
+            if same and (row.rulebook_version, family(row.model_version)) == (
+                coder.version,
+                family(coder.model_version),
+            ):
                 continue
             counts["appended"] += 1
             if running:

@@ -15,6 +15,7 @@ from services.classification.judging import Judging
 from services.classification.learner import LEARN, Lessons
 from services.classification.monitoring import DAY, GATHER, Monitor
 from services.classification.recoding import RECODING, Recoding
+from services.classification.refitting import Refitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Dependencies:
     emerging: Emerging
     lessons: Lessons
     recoding: Recoding
+    refitting: Refitting
 
 
 def subscriptions(deps: Dependencies) -> list[Subscription]:
@@ -34,6 +36,7 @@ def subscriptions(deps: Dependencies) -> list[Subscription]:
     return [
         Subscription("classification.coding", "reactor", (InteractionRecorded,), deps.coding.code),
         Subscription("classification.forgetting", "reactor", (CustomerErased,), deps.coding.keeping.forget),
+        Subscription("classification.unlearning", "reactor", (CustomerErased,), deps.lessons.forget),
         Subscription("classification.monitor", "reactor", (InteractionClassified,), deps.monitor.take),
     ]
 
@@ -55,6 +58,6 @@ def timer_handlers(deps: Dependencies) -> dict[str, TimerHandler]:
         GATHER: deps.monitor.gathered,
         JUDGE_ACTION: deps.judging.due,
         TOPICS: deps.emerging.due,
-        LEARN: deps.lessons.learn,
+        LEARN: deps.refitting.learn,
         RECODING: deps.recoding.run,
     }

@@ -2,7 +2,7 @@
 
 import orjson
 
-from libs.events.catalogue import classifications, coding, feedback, findings, interactions, rulebook, topics
+from libs.events.catalogue import classifications, coding, feedback, findings, interactions, models, rulebook, topics
 from libs.events.catalogue.base import EventData, Personal, PersonalText, _types, _upcasters, event, upcaster
 from libs.events.envelope import Event
 
@@ -20,6 +20,7 @@ __all__ = [
     "findings",
     "interactions",
     "model_of",
+    "models",
     "personal_fields",
     "rulebook",
     "topics",

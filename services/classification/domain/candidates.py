@@ -30,10 +30,12 @@ class Proposer(Protocol):
 
 
 class ByWords:
-    """Ranks by the rulebook's words, with the coder's own scores and softmax."""
+    """Ranks by the rulebook's words, with the coder's own scores and softmax; by all together where models were learnt."""
 
     def best(self, coder: Coder, contact: Contact, most: int = 3) -> list[Candidate]:
         """See Proposer."""
+        if coder.model is not None:
+            return [Candidate(*one) for one in coder.ranked(contact, most)]
         cut = len(coder.motives)
         listed = folded(plain(contact.text or "").text)
         if not listed or not cut:
