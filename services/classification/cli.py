@@ -19,7 +19,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{file}: sin defectos ({motives} motivos, {causes} causas)",
         "{file}: no defects ({motives} motives, {causes} causes)",
     ),
-    "defects": ("{file}: {count} defectos", "{file}: {count} defects"),
+    "defects": ("{file}: defectos: {count}", "{file}: defects: {count}"),
     "published": ("{book}: versión {version} publicada", "{book}: version {version} published"),
     "same": (
         "{book}: es igual a la versión {version}; nada cambia",

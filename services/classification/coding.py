@@ -14,7 +14,7 @@ from libs.events.catalogue import decode
 from libs.events.catalogue.classifications import InteractionClassified, Part
 from libs.events.catalogue.interactions import InteractionRecorded
 from libs.events.envelope import Event
-from libs.events.offload import offload
+from libs.events.offload import in_turns, offload
 from libs.events.store import Draft, Unit
 from libs.events.timers import Timer
 from services.classification import archive, tables
@@ -68,7 +68,7 @@ class Coding:
         for decision in decided:
             self._measuring.coded(decision.parts["motive"].decided_by)
         rows: list[dict[str, Any]] = []
-        for event, contact, decision in zip(events, contacts, decided, strict=True):
+        async for event, contact, decision in in_turns(zip(events, contacts, decided, strict=True)):
             data = self.classified(contact, decision, coder, revision=1)
             unit.emit(
                 Draft(
@@ -103,7 +103,7 @@ class Coding:
         assert coder is not None
         streams = await unit.streams([stream_of(contact.interaction_id) for contact in contacts])
         changed: list[dict[str, Any]] = []
-        for event, contact, decision in zip(events, contacts, decided, strict=True):
+        async for event, contact, decision in in_turns(zip(events, contacts, decided, strict=True)):
             before = streams[stream_of(contact.interaction_id)]
             latest = decode(before[-1]) if before else None
             if isinstance(latest, InteractionClassified) and latest.rulebook_version > 0:

@@ -17,6 +17,7 @@ from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.coding import Move, RecodingEnded, RecodingStarted
 from libs.events.catalogue.interactions import Effects, InteractionRecorded
 from libs.events.ids import natural_id
+from libs.events.offload import in_turns
 from libs.events.store import Draft, Unit
 from libs.events.timers import Timer
 from services.classification import archive, tables
@@ -216,7 +217,7 @@ class Recoding:
         running = job.state == "running"
         streams = await unit.streams([stream_of(row.interaction_id) for row, _, _ in asked]) if running else {}
         kept: list[dict[str, Any]] = []
-        for (row, event, contact), decision in zip(asked, decisions, strict=True):
+        async for (row, event, contact), decision in in_turns(zip(asked, decisions, strict=True)):
             same = (row.motive, row.cause) == (decision.motive, decision.cause)
             if row.rulebook_version > coder.version:
                 continue

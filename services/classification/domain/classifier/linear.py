@@ -40,8 +40,8 @@ def fit(rows: Rows, features: int, labels: Ints, classes: int) -> Linear:
         return Linear(weights, bias)
     matrix = csr_matrix((rows.values.astype(np.float64), rows.columns, rows.bounds), shape=(len(rows), features))
     with warnings.catch_warnings():
-        # Few texts of many causes look like a regression to it; they are codes.
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        # Many labels with few texts each are what a young rulebook has, not a number mistaken for a label.
+        warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
         machine = LinearSVC(C=COST, tol=TOLERANCE, max_iter=5000, random_state=SEED).fit(matrix, labels)
     coefficients: npt.NDArray[np.float64] = machine.coef_
     intercept: npt.NDArray[np.float64] = machine.intercept_
