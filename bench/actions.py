@@ -38,13 +38,13 @@ def story(random: np.random.Generator, daily: tuple[float, float], truth: str | 
     phase, amplitude = random.uniform(0, 2 * np.pi), random.uniform(0, 0.4)
     common = amplitude * np.cos(2 * np.pi * days / 365.25 + phase) + random.normal(0, 0.15) * days / 365.25
     common += _wave(random, random.uniform(0.02, 0.08), 0.8)
-    window = int(random.choice([28, 42, 56, 84]))
+    window = int(random.choice([28, 56, 84, 112]))
     level = float(np.exp(random.uniform(*np.log(daily))))
-    own_wave = _wave(random, random.uniform(0.05, 0.3), random.uniform(0.5, 0.9))
+    own_wave = _wave(random, random.uniform(0.03, 0.2), random.uniform(0.4, 0.85))
     own_season = random.normal(0, 0.08) * np.cos(2 * np.pi * days / 365.25 + random.uniform(0, 2 * np.pi))
     phi = random.uniform(1.0, 2.0)
     failing = random.random() < 0.6
-    earliest, latest = 7 * 70, DAYS - 120
+    earliest, latest = 7 * 70, DAYS - 121
     onset = int(random.integers(earliest - 21, latest - 60)) if failing else None
     log_rate = common * random.normal(1.0, 0.15) + own_wave + own_season + random.normal(0, 0.1) * days / 365.25
     if onset is not None:

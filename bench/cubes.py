@@ -158,14 +158,17 @@ def _like(one: dict[int, tuple[int, ...]], other: dict[int, tuple[int, ...]]) ->
 
 
 def dense(random: np.random.Generator) -> tuple[Cube, np.ndarray, np.ndarray, list[dict[str, str]]]:
-    """One case after the description of the synthetic set S in the RiskLoc paper: values, forecasts, root cause elements."""
+    """One case after the description of the synthetic set S in the RiskLoc paper: values, forecasts, root cause elements.
+
+    Noise of forecasts is 0-10 %, as in the paper's set L; severities as in S.
+    """
     sizes = (10, 12, 10, 8, 5)
     codes = np.indices(sizes).reshape(len(sizes), -1).T.astype(np.int64)
     names = "abcde"
     cube = Cube.coded(names, [[f"{name}{value}" for value in range(size)] for name, size in zip(names, sizes, strict=True)], codes, depth=5)
     value = random.weibull(random.uniform(0.5, 1.0), len(codes)) * 100
     value[random.random(len(codes)) < random.uniform(0, 0.25)] = 0
-    level = random.uniform(0, 0.25)
+    level = random.uniform(0, 0.1)
     other = np.maximum(value * (1 + random.normal(0, level, len(codes))), 0)
     swap = random.random(len(codes)) < 0.5
     real, predict = np.where(swap, value, other), np.where(swap, other, value)
@@ -183,12 +186,13 @@ def dense(random: np.random.Generator) -> tuple[Cube, np.ndarray, np.ndarray, li
             masks = [cube.mask(choice) for choice in picked]
             if len({str(choice) for choice in picked}) < len(picked) or any((mask & taken).any() for mask in masks):
                 continue
-            if depth == 5 and any(real[mask].sum() == 0 for mask in masks):
+            if any(predict[mask].sum() == 0 for mask in masks):
                 continue
             for choice, mask in zip(picked, masks, strict=True):
                 taken |= mask
-                drop = np.minimum(random.normal(severity, deviation, int(mask.sum())), 1.0)
-                predict[mask] = np.maximum(real[mask] * (1 - drop), 0)
+                # The paper lowers values; complaints rise, by the same severities.
+                rise = np.maximum(random.normal(severity, deviation, int(mask.sum())), 0)
+                real[mask] = predict[mask] * (1 + rise)
                 elements.append({name: values[0] for name, values in cube.named(choice).items()})
             used.append(dims)
             break

@@ -16,16 +16,16 @@ from services.classification.domain.effect_model import Likelihood, Series, like
 from services.classification.domain.numeric import Array, beta_quantile
 
 LEVEL = 0.95
-DECIDED = 0.90
+DECIDED = 0.80
 """Posterior probability at which a word is said. Measured wrong at it (bench D5): see docs/explanation."""
-HARMFUL_FROM = 1.15
+HARMFUL_FROM = 1.2
 """A rise below this is no harm anybody could show in a window of weeks; it counts as no effect."""
 HELPS, NOTHING, HARMS = 1 / 3, 1 / 3, 1 / 3
 """Prior shares: nobody is believed before the counts are seen."""
 ANSWERED = {"effective": 0.7, "not_effective": 0.5, "harmful": 0.3}
 ANSWER_WEIGHT = 6.0
 """Answers to "did it help?" count as a beta-binomial of so small a size that they can tip a balance and never outweigh counts."""
-MOVES, MOVED, DOUBT = 0.1, 0.85, 0.4
+MOVES, MOVED, DOUBT = 0.1, 0.8, 0.2
 """Share of actions that only move complaints; probability at which that is said, and at which "effective" is not."""
 MOST_WEEKS = 52
 
@@ -75,8 +75,10 @@ class Days:
     exposure: Array | None = None
 
 
-def evaluate(days: Days, expected_ratio: float, *, helped: int = 0, harmed: int = 0) -> Effect:
-    """Judge an action by its declared test. Raises ValueError for an expected ratio outside (0, 1)."""
+def evaluate(
+    days: Days, expected_ratio: float, *, helped: int = 0, harmed: int = 0, ahead: bool = True
+) -> Effect:
+    """Judge an action by its declared test. `ahead`: where undecided, say how many weeks more would decide. Raises ValueError for an expected ratio outside (0, 1)."""
     if not 0 < expected_ratio < 1:
         raise ValueError(f"an expected ratio is above 0 and below 1, not {expected_ratio}")
     since, until = max(0, days.action - max(days.window, 28)), min(days.action + 1 + days.window, len(days.own))
@@ -105,7 +107,7 @@ def evaluate(days: Days, expected_ratio: float, *, helped: int = 0, harmed: int 
         probability=tuple(sorted(shares.items())),
     )
     effect = _displacement(effect, days, found)
-    if effect.judgement == "undecided":
+    if ahead and effect.judgement == "undecided":
         effect = replace(effect, weeks_needed=_weeks_needed(series, found, expected_ratio, helped, harmed))
     return effect
 
@@ -202,7 +204,7 @@ def _word(shares: dict[str, float], low: float, high: float) -> str:
 def _displacement(effect: Effect, days: Days, own: Likelihood) -> Effect:
     """Did the complaints come back in related slices? The same model there, and two explanations of what it shows.
 
-    Either nothing moved (δ ~ N(0, 0.05²)) or a share of the saved complaints did (0.6 to 1, each alike), which is a rise that is
+    Either nothing moved (δ ~ N(0, 0.05²)) or a share of the saved complaints did (0.4 to 1, each alike), which is a rise that is
     known but for that share. `MOVES` a priori; above `MOVED` the action only moved complaints, from `DOUBT` on it is undecided.
     """
     saved = own.expected_after - effect.after
@@ -214,7 +216,7 @@ def _displacement(effect: Effect, days: Days, own: Likelihood) -> Effect:
     found = likelihood(series)
     height = found.weight * _height(found)
     stayed = _normal(height, found, 0.0, 0.05)
-    shares = np.linspace(0.6, 1.0, 9)
+    shares = np.linspace(0.4, 1.0, 13)
     moved = np.array([_normal(height, found, log(1 + share * saved / found.expected_after), 0.05) for share in shares])
     odds = MOVES * moved.mean() / max((1 - MOVES) * stayed, 1e-300)
     probability = odds / (1 + odds)

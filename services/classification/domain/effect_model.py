@@ -104,7 +104,7 @@ def likelihood(series: Series) -> Likelihood:
     gap = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
 
     onsets = _onsets(series, before)
-    some = [None, *[k for k in onsets[:: max(1, len(onsets) // 4)] if k is not None]]
+    some = [None, *[k for k in onsets[1 :: max(1, len(onsets) // 3)] if k is not None]]
     best: tuple[float, tuple[float, float, float]] = (-np.inf, GRID[0])
     for sigma, rho, omega in GRID:
         kernel = base + sigma**2 * rho**gap + omega**2 * np.eye(n)

@@ -17,15 +17,21 @@ from math import log
 
 import numpy as np
 
-from services.classification.domain.localisation.cube import Choice, Cube, Mask, penalty
+from services.classification.domain.localisation.cube import Choice, Codes, Cube, Cuboid, Mask, penalty
 from services.classification.domain.localisation.evidence import gain, log_tail
 from services.classification.domain.localisation.noise import Noise, common_factor
 from services.classification.domain.numeric import Array
 
 UNEVEN = 0.3
 """A failure does not hit all its leaves alike: an excess already explained may vary by so much within it."""
-STARTS = 6
+STARTS = 5
+TRIED = 40
+"""Best groups of all cuboids that are tested at all."""
 MAX_VALUES = 8
+MOST_SPLITS = 12
+SIBLINGS = 8.0
+"""Nats by which two failures that differ in the value of one attribute alone must explain more than one failure with both
+values does: "internet in Pasto and in Cali" is one failure that hits both unevenly, until the odds are 3000 to 1."""
 ROUNDS = 3
 
 
@@ -65,6 +71,19 @@ class Set:
     held: bool = False  # named before: it stays as long as it explains anything
 
 
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """The groups of a cuboid with complainants enough for a finding, and their leaves: all others are never looked at."""
+
+    cuboid: Cuboid
+    groups: Codes
+    leaves: Codes
+    group: Codes
+    """Of each of these leaves, the place of its group in `groups`."""
+    seen: Array
+    price: float
+
+
 @dataclass(slots=True)
 class Model:
     cube: Cube
@@ -78,14 +97,32 @@ class Model:
     usual_weighted: Array
     sets: list[Set]
     common: float
+    open: tuple[_Open, ...]
+    masks: dict[tuple[int, tuple[int, ...]], Mask]
     worth: float = 0.0
+    uneven: float = 0.0
 
     @classmethod
     def of(cls, cube: Cube, counts: Array, expected: Array, noise: Noise, rules: Rules) -> "Model":
         usual = np.maximum(expected, _floor(cube, expected, noise.exposure))
         weight = usual / np.maximum(noise.variance(usual), 1e-12)
         common = common_factor(cube, counts, usual)
-        return cls(cube, counts, usual, noise, rules, cube.sizes(), weight, weight * counts, weight * usual, [], common)
+        weighted, sizes = weight * counts, cube.sizes()
+        opened = tuple(_opened(cube, cuboid, counts, weighted, sizes, rules) for cuboid in cube.cuboids)
+        return cls(
+            cube, counts, usual, noise, rules, sizes, weight, weighted, weight * usual, [], common,
+            tuple(each for each in opened if len(each.groups)), {},
+        )
+
+    def mask(self, choice: Choice) -> Mask:
+        """The leaves of a choice; each attribute's part is kept, the ascent asks for the same ones again and again."""
+        found: Mask | None = None
+        for dim, allowed in choice.items():
+            part = self.masks.get((dim, allowed))
+            if part is None:
+                part = self.masks[dim, allowed] = self.cube.mask({dim: allowed})
+            found = part if found is None else found & part
+        return np.ones(self.cube.leaves, dtype=bool) if found is None else found
 
     def mean(self, without: int | None = None) -> Array:
         mean = self.expected * self.common
@@ -100,6 +137,21 @@ class Model:
             self._ratios()
             if not last:
                 self.common = common_factor(self.cube, self.counts, self.mean() / self.common)
+        self.uneven = self._unevenness()
+
+    def _unevenness(self) -> float:
+        """Squared coefficient of variation of what single leaves of the found failures have of their excess, by moments."""
+        mean = self.mean()
+        explained = mean - self.expected * self.common
+        inside = explained > 0
+        seen, mu, excess = self.counts[inside], mean[inside], explained[inside]
+        square = float((excess**2).sum())
+        found = 0.0
+        for _ in range(4):
+            variance = self.noise.variance(mu)
+            clipped = np.minimum((seen - mu) ** 2, 16.0 * (variance + found * excess**2))
+            found = max(0.0, float((clipped - variance).sum()) / square) if square > 0 else 0.0
+        return min(found, 1.0)
 
     def _ratios(self) -> None:
         """Leaves with the same sets have the same factor: all is done on the few patterns of membership there are."""
@@ -128,6 +180,7 @@ class Model:
         # Weighted Poisson log likelihood, constants of the leaves left out, less what the sets cost.
         log_factor = np.log(factor * self.common)
         self.worth = float((seen * log_factor - usual * factor).sum()) - sum(self.price(each.choice) for each in self.sets)
+        self.worth -= SIBLINGS * len(_siblings(self.sets))
 
     def tried(self, sets: list[Set]) -> "Model":
         """The same cube explained by other sets, fitted."""
@@ -151,7 +204,7 @@ class Model:
         t *= max(1.0, usual / max(usual - float(explained[mask].sum()), 1e-12))
         usual += 0.5 * t  # Jeffreys' prior: what was never seen before is rare, not impossible
         variance += 0.5 * t * self.noise.dispersion + t * usual + (self.noise.shared(dims) * usual) ** 2
-        variance += (UNEVEN * float(explained[mask].sum())) ** 2
+        variance += (UNEVEN * float(explained[mask].sum())) ** 2 + self.uneven * float((explained[mask] ** 2).sum())
         limit = self.rules.log_level - self.price(choice)
         if self._protected(choice):
             limit += log(self.rules.protected_factor)
@@ -183,7 +236,7 @@ class Model:
             if choice in tried or not choice:
                 continue
             tried.append(choice)
-            mask = self.cube.mask(choice)
+            mask = self.mask(choice)
             if self.passes(choice, mask, mean, explained):
                 found.append((self.score(choice, mask, mean), choice, mask))
         if not found:
@@ -192,37 +245,25 @@ class Model:
         return Set(choice, mask, score=score) if score > 0 else None
 
     def _starts(self, mean: Array, explained: Array) -> list[Choice]:
-        """The best group of each cuboid, best cuboids first; those that pass by themselves before those that do not."""
+        """The best groups of the best cuboids; those that pass by themselves before those that do not."""
         usual_weighted = self.weight * mean
-        variance = self.noise.variance(mean)
-        t = self.noise.exposure
-        rows: list[tuple[bool, float, Choice]] = []
-        for cuboid in self.cube.cuboids:
-            seen_w = np.bincount(cuboid.group, self.weighted, cuboid.size)
-            usual_w = np.bincount(cuboid.group, usual_weighted, cuboid.size)
-            seen = np.bincount(cuboid.group, self.counts, cuboid.size)
-            open_ = (seen >= self.rules.least) & (seen_w > usual_w)
-            if not open_.any():
-                continue
-            groups = np.flatnonzero(open_)
-            gains = gain(seen_w[groups], usual_w[groups], t)
-            top = groups[np.argsort(-gains, kind="stable")[:4]]
-            usual = np.bincount(cuboid.group, mean, cuboid.size)[top]
-            more = np.bincount(cuboid.group, explained, cuboid.size)[top]
-            times = t * np.maximum(1.0, usual / np.maximum(usual - more, 1e-12))
-            usual += 0.5 * times
-            noise = np.bincount(cuboid.group, variance, cuboid.size)[top] + times * (usual + 0.5 * self.noise.dispersion)
-            noise += (self.noise.shared(cuboid.dims) * usual) ** 2 + (UNEVEN * more) ** 2
-            price = self.price(self.cube.choice(cuboid, int(top[0])))
-            passed = (log_tail(seen[top], usual, noise) <= self.rules.log_level - price).tolist()
-            ordered = np.sort(gains)[::-1]
-            rows += [
-                (passed[place], float(ordered[place]) - price, self.cube.choice(cuboid, int(group)))
-                for place, group in enumerate(top)
-            ]
-        rows.sort(key=lambda row: -row[1])
-        passing = [row[2] for row in rows if row[0]][:STARTS]
-        others = [row[2] for row in rows if not row[0]][: STARTS // 2]
+        rows: list[tuple[float, Cuboid, int]] = []
+        for each in self.open:
+            usual = np.bincount(each.group, usual_weighted[each.leaves], len(each.groups))
+            gains = gain(each.seen, usual, self.noise.exposure)
+            top = np.argsort(-gains, kind="stable")[:3]
+            rows += [(float(gains[place]) - each.price, each.cuboid, int(each.groups[place])) for place in top]
+        rows.sort(key=lambda row: -row[0])
+        passing: list[Choice] = []
+        others: list[Choice] = []
+        for score, cuboid, group in rows[:TRIED]:
+            if len(passing) >= STARTS or score < 0.2 * rows[0][0]:
+                break
+            choice = self.cube.choice(cuboid, group)
+            if self.passes(choice, self.mask(choice), mean, explained):
+                passing.append(choice)
+            elif len(others) < STARTS // 2:
+                others.append(choice)
         return passing + others
 
     def _ascend(self, start: Choice, mean: Array) -> Choice:
@@ -239,7 +280,7 @@ class Model:
 
     def _coordinate(self, choice: Choice, dim: int, usual_weighted: Array) -> Choice:
         rest = {other: values for other, values in choice.items() if other != dim}
-        mask = self.cube.mask(rest)
+        mask = self.mask(rest)
         codes, size = self.cube.codes[mask, dim], len(self.cube.values[dim])
         seen = np.bincount(codes, self.weighted[mask], size)
         usual = np.bincount(codes, usual_weighted[mask], size)
@@ -260,7 +301,7 @@ class Model:
         if not options:
             return choice
         # The present choice first: equals do not move.
-        now = self.cube.mask(choice)
+        now = self.mask(choice)
         held = float(gain(self.weighted[now].sum(), usual_weighted[now].sum(), t)) - self.price(choice)
         value, option = max(options, key=lambda item: item[0])
         return option if value > held + 1e-9 else choice
@@ -277,16 +318,64 @@ def _floor(cube: Cube, expected: Array, exposure: float) -> Array:
     return np.asarray(np.maximum(np.minimum(0.05 * share, 0.25 * max(exposure, 1e-4)), 1e-9))
 
 
+def _opened(
+    cube: Cube, cuboid: Cuboid, counts: Array, weighted: Array, sizes: dict[tuple[int, ...], int], rules: Rules
+) -> _Open:
+    groups = np.flatnonzero(np.bincount(cuboid.group, counts, cuboid.size) >= rules.least)
+    place = np.full(cuboid.size, -1, dtype=np.int64)
+    place[groups] = np.arange(len(groups))
+    group = place[cuboid.group]
+    leaves = np.flatnonzero(group >= 0)
+    group = group[leaves]
+    price = penalty(cube, sizes, cube.choice(cuboid, 0), rules.extra)
+    return _Open(cuboid, groups, leaves, group, np.bincount(group, weighted[leaves], len(groups)), price)
+
+
+def _siblings(sets: list[Set]) -> list[tuple[int, int, int]]:
+    """Pairs of sets over the same attributes that differ in the values of one alone, and that one."""
+    found = []
+    for one in range(len(sets)):
+        for other in range(one):
+            a, b = sets[one].choice, sets[other].choice
+            differing = [dim for dim in a if a[dim] != b.get(dim)]
+            if a.keys() == b.keys() and len(differing) == 1:
+                found.append((other, one, differing[0]))
+    return found
+
+
+def _merge(model: Model) -> None:
+    """Siblings become one set with several values where that is the better explanation."""
+    again = True
+    while again:
+        again = False
+        for one, other, dim in _siblings(model.sets):
+            first, second = model.sets[one], model.sets[other]
+            if second.held:
+                continue
+            values = tuple(sorted({*first.choice[dim], *second.choice[dim]}))
+            choice = first.choice | {dim: values}
+            if first.held or len(values) >= len(model.cube.values[dim]):
+                continue
+            sets = [each for number, each in enumerate(model.sets) if number != other]
+            sets[one] = Set(choice, model.mask(choice))
+            tried = model.tried(sets)
+            if tried.worth > model.worth + 0.5:
+                _take(model, tried)
+                again = True
+                break
+
+
 def search(model: Model) -> None:
     """Add sets until none is a finding; after each, make the whole explanation better by small moves; take out what no
     longer pays."""
-    for _ in range(model.rules.most):
+    while len(model.sets) < model.rules.most:
         found = model.best()
         if found is None:
             break
         model.sets.append(found)
         model.fit()
         _improve(model)
+        _merge(model)
     _split(model)
     _prune(model)
     _numbers(model)
@@ -294,34 +383,35 @@ def search(model: Model) -> None:
 
 def _improve(model: Model) -> None:
     """Search each set again with the others held, and try each without one of its attributes: two failures that overlap are
-    first seen as their intersection and what is left of them."""
+    first seen as their intersection and what is left of them. Sets that share no leaf with the newest stay as they are."""
+    if len(model.sets) < 2:
+        return
+    changed = [model.sets[-1].mask]
     for _ in range(ROUNDS):
-        changed = False
+        moved: list[Mask] = []
         for number in range(len(model.sets)):
             each = model.sets[number]
-            if each.held:
+            if each.held or not any((each.mask & mask).any() for mask in changed):
                 continue
-            options = []
-            if len(model.sets) > 1:
-                if len(each.choice) > 1:
-                    options += [{d: v for d, v in each.choice.items() if d != dim} for dim in each.choice]
-                found = model.best(number)
-                if found is not None and found.choice != each.choice:
-                    options.append(found.choice)
+            options = [{d: v for d, v in each.choice.items() if d != dim} for dim in each.choice if len(each.choice) > 1]
+            found = model.best(number)
+            if found is not None and found.choice != each.choice:
+                options.append(found.choice)
             best: Model | None = None
             for choice in options:
                 if any(other.choice == choice for other in model.sets):
                     continue
                 sets = list(model.sets)
-                sets[number] = Set(choice, model.cube.mask(choice))
+                sets[number] = Set(choice, model.mask(choice))
                 tried = model.tried(sets)
                 if tried.worth > (best or model).worth + 0.5 and _stands(tried, number):
                     best = tried
             if best is not None:
                 _take(model, best)
-                changed = True
-        if not changed:
+                moved.append(model.sets[number].mask | each.mask)
+        if not moved:
             return
+        changed = moved
 
 
 def _stands(model: Model, number: int) -> bool:
@@ -341,10 +431,12 @@ def _split(model: Model) -> None:
         for number, each in enumerate(model.sets)
         if not each.held
         for dim, values in each.choice.items()
-        if 1 < len(values) <= 4
+        if 1 < len(values) <= MAX_VALUES
         for value in values
     ]
-    for number, dim, value in parts:
+    for number, dim, value in parts[:MOST_SPLITS]:
+        if len(model.sets) >= model.rules.most:
+            return
         if number >= len(model.sets) or value not in model.sets[number].choice.get(dim, ()):
             continue
         now = model.sets[number]
@@ -353,7 +445,7 @@ def _split(model: Model) -> None:
             continue
         choice = now.choice | {dim: rest}
         sets = list(model.sets)
-        sets[number] = Set(choice, model.cube.mask(choice))
+        sets[number] = Set(choice, model.mask(choice))
         tried = model.tried(sets)
         found = tried.best()
         if found is None:
@@ -361,6 +453,7 @@ def _split(model: Model) -> None:
         tried.sets.append(found)
         tried.fit()
         _improve(tried)
+        _merge(tried)
         _prune(tried)
         if tried.worth > model.worth + 0.5:
             _take(model, tried)
