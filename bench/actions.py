@@ -63,7 +63,9 @@ def story(random: np.random.Generator, daily: tuple[float, float], truth: str | 
         log_rate, common = log_rate + common_jump * (days > action), common + common_jump * (days > action)
     truth = truth or str(random.choice(["effective", "not_effective", "harmful"]))
     ratio = {"effective": random.uniform(0.3, 0.65), "not_effective": 1.0, "harmful": random.uniform(1.4, 2.2)}[truth]
-    declared = float(min(0.8, ratio * random.uniform(1.0, 1.25))) if truth == "effective" else float(random.uniform(0.4, 0.7))
+    declared = (
+        float(min(0.8, ratio * random.uniform(1.0, 1.25))) if truth == "effective" else float(random.uniform(0.4, 0.7))
+    )
     after = counts(random, level * weekday[days % 7] * np.exp(log_rate) * ratio, phi)
     own = np.where(days <= action, before, after)
     others_level = level * random.uniform(8, 40)
@@ -82,7 +84,22 @@ def story(random: np.random.Generator, daily: tuple[float, float], truth: str | 
     related = counts(random, usual_related + moved, phi)
     asked = int(random.poisson(0.1 * usual_after))
     helped = int(random.binomial(asked, {"effective": 0.7, "not_effective": 0.5, "harmful": 0.35}[truth]))
-    return Story(truth, ratio, declared, own, others, related, action, window, onset, since, usual_after, shaken, (helped, asked - helped), displaced)
+    return Story(
+        truth,
+        ratio,
+        declared,
+        own,
+        others,
+        related,
+        action,
+        window,
+        onset,
+        since,
+        usual_after,
+        shaken,
+        (helped, asked - helped),
+        displaced,
+    )
 
 
 def _wave(random: np.random.Generator, sd: float, correlation: float) -> np.ndarray:

@@ -40,7 +40,7 @@ class World:
     noise: Noise = field(default_factory=Noise)
 
     def rate(self, random: np.random.Generator) -> np.ndarray:
-        rate = self.usual * random.lognormal(-self.common**2 / 2, self.common)
+        rate = self.usual * random.lognormal(-(self.common**2) / 2, self.common)
         for dim, cv in self.shocks.items():
             rate = rate * random.lognormal(-(cv**2) / 2, cv, len(self.cube.values[dim]))[self.cube.codes[:, dim]]
         return rate
@@ -67,7 +67,9 @@ def counts(random: np.random.Generator, mean: np.ndarray, dispersion: float) -> 
 
 
 def world(random: np.random.Generator, leaves: int, daily: float, dimensions: int) -> World:
-    picked = sorted(random.choice(len(NAMES), dimensions, replace=False)) if dimensions < len(NAMES) else range(len(NAMES))
+    picked = (
+        sorted(random.choice(len(NAMES), dimensions, replace=False)) if dimensions < len(NAMES) else range(len(NAMES))
+    )
     names = [NAMES[place] for place in picked]
     sizes = [CARDINALITY[name] for name in names]
     shares = []
@@ -80,15 +82,23 @@ def world(random: np.random.Generator, leaves: int, daily: float, dimensions: in
         # Half by their weight, half anywhere: large combinations exist, and a long tail of rare ones.
         drawn = np.column_stack(
             [
-                np.where(random.random(leaves) < 0.5, random.choice(size, leaves, p=share), random.integers(0, size, leaves))
+                np.where(
+                    random.random(leaves) < 0.5, random.choice(size, leaves, p=share), random.integers(0, size, leaves)
+                )
                 for size, share in zip(sizes, shares, strict=True)
             ]
         )
         codes = np.unique(np.vstack([codes, drawn]), axis=0)
     codes = codes[np.sort(random.permutation(len(codes))[:leaves])]
-    weight = np.prod([share[codes[:, dim]] for dim, share in enumerate(shares)], axis=0) * random.lognormal(0, 0.7, len(codes))
+    weight = np.prod([share[codes[:, dim]] for dim, share in enumerate(shares)], axis=0) * random.lognormal(
+        0, 0.7, len(codes)
+    )
     usual = weight / weight.sum() * daily
-    cube = Cube.coded(names, [[f"{name}-{value:02d}" for value in range(size)] for name, size in zip(names, sizes, strict=True)], codes)
+    cube = Cube.coded(
+        names,
+        [[f"{name}-{value:02d}" for value in range(size)] for name, size in zip(names, sizes, strict=True)],
+        codes,
+    )
     shocks = {int(dim): float(random.uniform(0.02, 0.12)) for dim in range(dimensions)}
     found = World(cube, usual, float(random.uniform(1.0, 1.8)), shocks, float(random.uniform(0.03, 0.12)))
     past = np.array([found.day(random) for _ in range(HISTORY)])
@@ -165,7 +175,12 @@ def dense(random: np.random.Generator) -> tuple[Cube, np.ndarray, np.ndarray, li
     sizes = (10, 12, 10, 8, 5)
     codes = np.indices(sizes).reshape(len(sizes), -1).T.astype(np.int64)
     names = "abcde"
-    cube = Cube.coded(names, [[f"{name}{value}" for value in range(size)] for name, size in zip(names, sizes, strict=True)], codes, depth=5)
+    cube = Cube.coded(
+        names,
+        [[f"{name}{value}" for value in range(size)] for name, size in zip(names, sizes, strict=True)],
+        codes,
+        depth=5,
+    )
     value = random.weibull(random.uniform(0.5, 1.0), len(codes)) * 100
     value[random.random(len(codes)) < random.uniform(0, 0.25)] = 0
     level = random.uniform(0, 0.1)
@@ -182,7 +197,9 @@ def dense(random: np.random.Generator) -> tuple[Cube, np.ndarray, np.ndarray, li
             dims = tuple(sorted(random.choice(5, depth, replace=False).tolist()))
             if dims in used and depth < 5:
                 continue
-            picked = [{dim: (int(random.integers(sizes[dim])),) for dim in dims} for _ in range(int(random.integers(1, 4)))]
+            picked = [
+                {dim: (int(random.integers(sizes[dim])),) for dim in dims} for _ in range(int(random.integers(1, 4)))
+            ]
             masks = [cube.mask(choice) for choice in picked]
             if len({str(choice) for choice in picked}) < len(picked) or any((mask & taken).any() for mask in masks):
                 continue
@@ -200,4 +217,8 @@ def dense(random: np.random.Generator) -> tuple[Cube, np.ndarray, np.ndarray, li
 
 
 def pairs(where: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(name, value) for name, values in where.items() for value in (values if isinstance(values, tuple) else (values,))}
+    return {
+        (name, value)
+        for name, values in where.items()
+        for value in (values if isinstance(values, tuple) else (values,))
+    }

@@ -90,7 +90,10 @@ def planted(random: np.random.Generator, worlds: Sequence[World], number: int) -
             band = "{:g}-{:g}".format(*BANDS[case // 3 % len(BANDS)])
             kinds = [band, f"{len(failures)} at once"] if all(each.detectable for each in failures) else [band]
             kinds += ["detectable"] if len(kinds) == 2 else ["weak"]
-            for name, found in {"ours": ours(held, seen), **{n: m(held.cube, seen, held.expected) for n, m in PEERS.items()}}.items():
+            for name, found in {
+                "ours": ours(held, seen),
+                **{n: m(held.cube, seen, held.expected) for n, m in PEERS.items()},
+            }.items():
                 for kind in kinds:
                     tallies[name, kind].add(found, failures)
 
@@ -109,18 +112,30 @@ def planted(random: np.random.Generator, worlds: Sequence[World], number: int) -
     for low, high in BANDS:
         values = of(f"{low:g}-{high:g}", "each")
         bars.append(
-            Bar(f"D3.z{low:g}", f"F1, excess of {low:g}-{high:g} sd of its own noise, all", values.pop("ours"), "%", "reported", None, peers=values)
+            Bar(
+                f"D3.z{low:g}",
+                f"F1, excess of {low:g}-{high:g} sd of its own noise, all",
+                values.pop("ours"),
+                "%",
+                "reported",
+                None,
+                peers=values,
+            )
         )
     per = mean(tallies["ours", "detectable"].per)
     bars.append(Bar("D3.per", "findings per detectable failure, one day", per, "", "0.9 to 1.1", 0.9 <= per <= 1.1))
     counted = len(tallies["ours", "detectable"].each)
-    bars.append(told("D3.share", "cases in which all failures are detectable", 100 * counted / (number * len(worlds)), "%"))
+    bars.append(
+        told("D3.share", "cases in which all failures are detectable", 100 * counted / (number * len(worlds)), "%")
+    )
     return bars
 
 
 def against(name: str, what: str, values: dict[str, float], floor: float) -> Bar:
     value = values.pop("ours")
-    return Bar(name, what, value, "%", f">= {floor:g}, > peers", value >= floor and value > max(values.values()), peers=values)
+    return Bar(
+        name, what, value, "%", f">= {floor:g}, > peers", value >= floor and value > max(values.values()), peers=values
+    )
 
 
 def quiet(random: np.random.Generator, worlds: Sequence[World], days: int) -> list[Bar]:
@@ -135,7 +150,17 @@ def quiet(random: np.random.Generator, worlds: Sequence[World], days: int) -> li
     years = days * len(worlds) / 365
     peers = {name: found[name] / years for name in PEERS}
     value = found["ours"] / years
-    return [Bar("D3.false", f"false findings a year, whole cube, looked at daily ({years:.1f} years)", value, "1/a", "<= 4 (2 set)", value <= 4, peers=peers)]
+    return [
+        Bar(
+            "D3.false",
+            f"false findings a year, whole cube, looked at daily ({years:.1f} years)",
+            value,
+            "1/a",
+            "<= 4 (2 set)",
+            value <= 4,
+            peers=peers,
+        )
+    ]
 
 
 def followed(random: np.random.Generator, worlds: Sequence[World], number: int) -> list[Bar]:
@@ -146,7 +171,13 @@ def followed(random: np.random.Generator, worlds: Sequence[World], number: int) 
             failures, effect = plant(random, held, 1 + case % 2, (10.0, 25.0))
             names: list[Where] = []
             for _ in range(DAYS):
-                look = localise(held.cube, held.day(random, effect), held.expected, held.noise, open_findings=[Open(where) for where in names])
+                look = localise(
+                    held.cube,
+                    held.day(random, effect),
+                    held.expected,
+                    held.noise,
+                    open_findings=[Open(where) for where in names],
+                )
                 for found in look.findings:
                     if found.same_as is None:
                         names.append(found.where)
@@ -179,7 +210,12 @@ def as_published(random: np.random.Generator, cases: int) -> list[Bar]:
     for _ in range(cases):
         cube, real, predict, causes = dense(random)
         truth = elements(causes)
-        found = {"ours": [each.where for each in localise(cube, real, predict, at_a_glance(real, predict), Rules(most=12)).findings]}
+        found = {
+            "ours": [
+                each.where
+                for each in localise(cube, real, predict, at_a_glance(real, predict), Rules(most=12)).findings
+            ]
+        }
         for name, each in {**found, **{n: m(cube, real, predict) for n, m in PEERS.items()}}.items():
             got = elements(each)
             for place, value in enumerate((len(got & truth), len(got), len(truth))):

@@ -25,7 +25,7 @@ FLOOR = 60.0
 
 def judged(told_: Story, answers: bool = False) -> Effect:
     helped, harmed = told_.answers if answers else (0, 0)
-    days = Days(told_.own, told_.others, told_.related, told_.action, told_.window, since=told_.since)
+    days = Days(told_.own, told_.others, {"elsewhere": told_.related}, told_.action, told_.window, since=told_.since)
     return evaluate(days, told_.declared, helped=helped, harmed=harmed, ahead=False)
 
 
@@ -67,16 +67,66 @@ def run(lab: Lab) -> list[Bar]:
             inside.append(effect.low <= told_.ratio <= effect.high)
     peers = {"plain ratio": share(naive, "wrong")}
     bars = [
-        Bar("D5.wrong", f"judged wrongly, {number} actions of all sizes", share(all_, "wrong"), "%", "<= 5 %", share(all_, "wrong") <= 5, peers=peers),
-        Bar("D5.wrong100", "of these, 100 complaints or more expected", share(moderate, "wrong"), "%", "<= 5 %", share(moderate, "wrong") <= 5),
-        Bar("D5.right", "judged rightly, 100 complaints or more expected", share(moderate, "right"), "%", f">= {FLOOR:g} %", share(moderate, "right") >= FLOOR),
+        Bar(
+            "D5.wrong",
+            f"judged wrongly, {number} actions of all sizes",
+            share(all_, "wrong"),
+            "%",
+            "<= 5 %",
+            share(all_, "wrong") <= 5,
+            peers=peers,
+        ),
+        Bar(
+            "D5.wrong100",
+            "of these, 100 complaints or more expected",
+            share(moderate, "wrong"),
+            "%",
+            "<= 5 %",
+            share(moderate, "wrong") <= 5,
+        ),
+        Bar(
+            "D5.right",
+            "judged rightly, 100 complaints or more expected",
+            share(moderate, "right"),
+            "%",
+            f">= {FLOOR:g} %",
+            share(moderate, "right") >= FLOOR,
+        ),
         told("D5.undecided", "undecided, 100 or more", share(moderate, "undecided"), "%"),
-        told("D5.small", "judged rightly, fewer than 100", share(small, "right"), "%", note=f"wrongly {share(small, 'wrong'):.1f} %"),
+        told(
+            "D5.small",
+            "judged rightly, fewer than 100",
+            share(small, "right"),
+            "%",
+            note=f"wrongly {share(small, 'wrong'):.1f} %",
+        ),
     ]
-    bars += [told(f"D5.{word}", f"rightly, of actions that are {word}", share(counted, "right"), "%", note=f"wrongly {share(counted, 'wrong'):.1f} %") for word, counted in by_truth.items()]
     bars += [
-        told("D5.answers", "judged rightly with customers' answers, a third of the actions", share(answered, "right"), "%", note=f"wrongly {share(answered, 'wrong'):.1f} %"),
-        Bar("D5.interval", "95 % intervals that hold the true ratio", 100 * mean(inside), "%", ">= 90 %", mean(inside) >= 0.9),
+        told(
+            f"D5.{word}",
+            f"rightly, of actions that are {word}",
+            share(counted, "right"),
+            "%",
+            note=f"wrongly {share(counted, 'wrong'):.1f} %",
+        )
+        for word, counted in by_truth.items()
+    ]
+    bars += [
+        told(
+            "D5.answers",
+            "judged rightly with customers' answers, a third of the actions",
+            share(answered, "right"),
+            "%",
+            note=f"wrongly {share(answered, 'wrong'):.1f} %",
+        ),
+        Bar(
+            "D5.interval",
+            "95 % intervals that hold the true ratio",
+            100 * mean(inside),
+            "%",
+            ">= 90 %",
+            mean(inside) >= 0.9,
+        ),
         at_most("D5.seconds", "one judgement, related slices included, core time, mean", mean(seconds), "s", 1.0),
     ]
     return bars

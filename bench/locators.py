@@ -23,7 +23,9 @@ def _element(cube: Cube, cuboid: Cuboid, group: int) -> Where:
     return cube.named(cube.choice(cuboid, group))
 
 
-def adtributor(cube: Cube, real: np.ndarray, predict: np.ndarray, element: float = 0.1, whole: float = 0.67) -> list[Where]:
+def adtributor(
+    cube: Cube, real: np.ndarray, predict: np.ndarray, element: float = 0.1, whole: float = 0.67
+) -> list[Where]:
     """The dimension of greatest surprise; thresholds as in the paper (10 % an element, 67 % together)."""
     change = real.sum() - predict.sum()
     best: tuple[float, Where] | None = None
@@ -44,7 +46,9 @@ def adtributor(cube: Cube, real: np.ndarray, predict: np.ndarray, element: float
         if explained > whole:
             total = float(surprise[taken].sum())
             if best is None or total > best[0]:
-                values = sorted(cube.values[cuboid.dims[0]][cube.codes[cuboid.member[group], cuboid.dims[0]]] for group in taken)
+                values = sorted(
+                    cube.values[cuboid.dims[0]][cube.codes[cuboid.member[group], cuboid.dims[0]]] for group in taken
+                )
                 best = (total, {cube.dimensions[cuboid.dims[0]]: tuple(values)})
     return [] if best is None else [best[1]]
 
@@ -141,8 +145,15 @@ def squeeze(cube: Cube, real: np.ndarray, predict: np.ndarray, most: int = 60) -
 
 
 def _potential(
-    cuboid: Cuboid, order: np.ndarray, deviation: np.ndarray, inside: np.ndarray, real: np.ndarray, predict: np.ndarray,
-    now: np.ndarray, usual: np.ndarray, amount: np.ndarray,
+    cuboid: Cuboid,
+    order: np.ndarray,
+    deviation: np.ndarray,
+    inside: np.ndarray,
+    real: np.ndarray,
+    predict: np.ndarray,
+    now: np.ndarray,
+    usual: np.ndarray,
+    amount: np.ndarray,
 ) -> tuple[float, int]:
     """Best generalised potential score over the first j elements, and that j; only the cluster and what is usual count."""
     place = np.full(cuboid.size, len(order), dtype=np.int64)
@@ -176,11 +187,17 @@ def _clusters(deviation: np.ndarray, kept: np.ndarray) -> list[np.ndarray]:
     """Between the minima of a smoothed histogram of deviation scores, one cluster per maximum."""
     counts, edges = np.histogram(deviation[kept], bins=60, range=(-2, 2))
     smooth = np.convolve(np.concatenate([[0, 0], counts, [0, 0]]), np.ones(3) / 3, mode="same")
-    peaks = [k for k in range(1, len(smooth) - 1) if smooth[k] > 0 and smooth[k] >= smooth[k - 1] and smooth[k] > smooth[k + 1]]
+    peaks = [
+        k
+        for k in range(1, len(smooth) - 1)
+        if smooth[k] > 0 and smooth[k] >= smooth[k - 1] and smooth[k] > smooth[k + 1]
+    ]
     found = []
     for number, peak in enumerate(peaks):
         low = 0 if number == 0 else peaks[number - 1] + int(np.argmin(smooth[peaks[number - 1] : peak + 1]))
-        high = len(smooth) - 1 if number == len(peaks) - 1 else peak + int(np.argmin(smooth[peak : peaks[number + 1] + 1]))
+        high = (
+            len(smooth) - 1 if number == len(peaks) - 1 else peak + int(np.argmin(smooth[peak : peaks[number + 1] + 1]))
+        )
         left, right = edges[max(0, min(low - 2, 60))], edges[max(0, min(high - 1, 60))]
         inside = kept & (deviation >= left) & (deviation < right + 1e-12)
         if inside.any() and abs(deviation[inside].mean()) > 0.05:

@@ -62,7 +62,7 @@ async def build(environment: Environment) -> Service:
     )
     recoding = Recoding(books, coding)
     monitor = Monitor(rules, waiting, Publisher(books, rules, waiting))
-    dependencies = Dependencies(coding, monitor, Judging(monitor, waiting), emerging, lessons, recoding)
+    dependencies = Dependencies(coding, monitor, Judging(waiting), emerging, lessons, recoding)
     runtime = Runtime(
         service=NAME,
         engine=environment.engine(NAME),

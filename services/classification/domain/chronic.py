@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.classification.domain.funnel import SHARE, SPREADS, chosen, compare, profile
+from services.classification.domain.funnel import SHARE, Funnel, chosen, compare
 from services.classification.domain.numeric import Array
 
 METHOD = "funnel-2"
 WINDOW_DAYS = 91
+Z_LIMIT = 3.09
+"""Of the count drawn as the funnel's limit: a tail of 0.1 % among usual places."""
 RATE = 0.05
 """Share of the places named at one look that may be usual ones; two looks in a row have to agree."""
 RATIO_LIMIT = 1.3
@@ -22,8 +24,6 @@ LEAST = 5
 """Complainants beyond expectation: fewer are nobody's business, however sure."""
 LEAST_PEERS = 4
 ROUNDS = 3
-ALIKE = 4.0
-"""The other motives together say as much about natural differences as so many of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +43,25 @@ class Look:
 def look(counts: Array, exposure: Array | None = None, *, dispersion: float = 1.0, rate: float = RATE) -> Look:
     """Judge complainants per motive (rows) and place (columns) of one window. `exposure`: per place, or per motive and place."""
     by_rate = exposure is not None
-    expected = np.broadcast_to(exposure, counts.shape).astype(np.float64) if exposure is not None else np.zeros(counts.shape)
+    fixed = None if exposure is None else np.broadcast_to(exposure, counts.shape).astype(np.float64)
     flagged = np.zeros(counts.shape, dtype=bool)
-    usual, z, upper = np.ones(counts.shape), np.zeros(counts.shape), np.full(counts.shape, np.inf)
-    fitted, spread = np.zeros(counts.shape), np.zeros(len(counts))
     share = SHARE
+    found: Funnel | None = None
     for _ in range(1 if by_rate and len(counts) == 1 else ROUNDS):
-        if not by_rate:
-            expected = _shares(counts, flagged)
-        rows = [row for row in range(len(counts)) if (expected[row] > 0).sum() > LEAST_PEERS]
-        profiles = {row: profile(counts[row], expected[row], dispersion=dispersion) for row in rows} if len(rows) > 1 else {}
-        total = sum(profiles.values(), np.zeros(len(SPREADS)))
-        for row in rows:
-            # Motives differ in how much places differ by nature, and resemble each other in it: the rest counts for a few.
-            others = (total - profiles[row]) * min(1.0, ALIKE / (len(rows) - 1)) if profiles else None
-            found = compare(counts[row], expected[row], dispersion=dispersion, others=others, share=share)
-            usual[row], z[row], upper[row], fitted[row], spread[row] = (
-                found.usual, found.z, found.upper, found.expected, found.spread,
-            )
-        named = chosen(usual, rate) & (counts - fitted >= LEAST) & (counts > RATIO_LIMIT * fitted)
+        expected = _shares(counts, flagged) if fixed is None else fixed
+        # Without peers nobody stands out among them.
+        peered = (expected > 0).sum(axis=1) > LEAST_PEERS
+        found = compare(counts, np.where(peered[:, None], expected, 0.0), dispersion=dispersion, share=share)
+        beyond = (counts - found.expected >= LEAST) & (counts > RATIO_LIMIT * found.expected) & peered[:, None]
+        named = chosen(found.usual, rate) & beyond
         # One in sixteen is right for a dozen places; of many cells fewer are chronic, and they say how many.
-        before, share = share, float(np.clip((1 - usual[rows]).sum() + 1.0, 0.1, None) / (usual[rows].size + 16.0)) if rows else share
+        cells = int(peered.sum()) * counts.shape[1]
+        before, share = share, float((1 - found.usual).sum() + 1.0) / (cells + 16.0)
         if (named == flagged).all() and abs(share - before) < 0.1 * before:
             break
         flagged = named
-    return Look(counts, fitted, usual, z, upper, spread, flagged, by_rate)
+    assert found is not None
+    return Look(counts, found.expected, found.usual, found.z, found.upper, found.spread, flagged, by_rate)
 
 
 def _shares(counts: Array, left_out: Array) -> Array:

@@ -5,9 +5,10 @@ back by another door; *harmful*: they rose; *undecided*: the counts do not tell 
 declared before the action (`expected_ratio`); nothing here may change it afterwards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import exp, log, sqrt
+from typing import Any
 
 import numpy as np
 from scipy.special import betaln, ndtr
@@ -49,25 +50,50 @@ class Effect:
     common_ratio: float | None = None
     expected: float | None = None
     displaced: float | None = None
+    displaced_to: str | None = None
     displaced_probability: float | None = None
     helped: int = 0
     harmed: int = 0
     weeks_needed: int | None = None
     probability: tuple[tuple[str, float], ...] = ()
 
+    def facts(self) -> dict[str, Any]:
+        """As the fields of `lazo.action.judged.v1`, four digits where more would pretend."""
+        return {
+            "judgement": self.judgement,
+            "ratio": self.ratio,
+            "low": self.low,
+            "high": self.high,
+            "before": self.before,
+            "after": self.after,
+            "plain_ratio": _short(self.plain_ratio),
+            "common_ratio": _short(self.common_ratio),
+            "expected": _short(self.expected),
+            "displaced": _short(self.displaced),
+            "displaced_to": self.displaced_to,
+            "helped": self.helped,
+            "harmed": self.harmed,
+            "weeks_needed": self.weeks_needed,
+            "probabilities": {word: round(value, 4) for word, value in self.probability},
+        }
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
 
 @dataclass(frozen=True, slots=True)
 class Days:
     """Complainants per day, oldest first; the action is day `action` (of neither side), the declared window follows it.
 
-    `own`: the slice; `others`: slices the action did not touch; `related`: where the same complaints could go instead, not in
-    `others`; `exposure`: contracts or orders per day, 1 where unknown; `year`: time in years of day 0; `since`: day the failure
+    `own`: the slice; `others`: slices the action did not touch; `related`: by name, where the same complaints could go instead, none
+    of it in `others`; `exposure`: contracts or orders per day, 1 where unknown; `year`: time in years of day 0; `since`: day the failure
     began, if known.
     """
 
     own: Array
     others: Array
-    related: Array
+    related: Mapping[str, Array]
     action: int
     window: int
     year: float = 0.0
@@ -75,9 +101,7 @@ class Days:
     exposure: Array | None = None
 
 
-def evaluate(
-    days: Days, expected_ratio: float, *, helped: int = 0, harmed: int = 0, ahead: bool = True
-) -> Effect:
+def evaluate(days: Days, expected_ratio: float, *, helped: int = 0, harmed: int = 0, ahead: bool = True) -> Effect:
     """Judge an action by its declared test. `ahead`: where undecided, say how many weeks more would decide. Raises ValueError for an expected ratio outside (0, 1)."""
     if not 0 < expected_ratio < 1:
         raise ValueError(f"an expected ratio is above 0 and below 1, not {expected_ratio}")
@@ -119,9 +143,8 @@ def periods(days: Days) -> Series | None:
     starts = list(range(action % 7, action, 7))[-104:]
     spans = [(start, start + 7) for start in starts if start + 7 <= action]
     number = len(spans)
-    for start in range(action + 1, end, 7):
-        if min(start + 7, end) - start >= 4 or start == action + 1:
-            spans.append((start, min(start + 7, end)))
+    ahead = [(start, min(start + 7, end)) for start in range(action + 1, end, 7)]
+    spans += [(start, stop) for start, stop in ahead if stop - start >= 4 or start == action + 1]
     if number < 4 or len(spans) == number:
         return None
     pattern = _weekdays(days)
@@ -132,7 +155,9 @@ def periods(days: Days) -> Series | None:
     return Series(
         counts=np.array([days.own[a:b].sum() for a, b in spans], dtype=np.float64),
         exposure=np.array([weighed[a:b].sum() for a, b in spans]),
-        others=np.array([days.others[a:b].sum() for a, b in spans], dtype=np.float64) if len(days.others) else np.zeros(0),
+        others=np.array([days.others[a:b].sum() for a, b in spans], dtype=np.float64)
+        if len(days.others)
+        else np.zeros(0),
         year=np.array([days.year + (a + b) / 2 / 365.25 for a, b in spans]),
         after=len(spans) - number,
         since=since,
@@ -157,11 +182,15 @@ def _posterior(found: Likelihood, expected_ratio: float, helped: int, harmed: in
     for share, centre, spread in parts:
         variance = found.sd**2 + spread**2
         # ∫ likelihood · prior, with the wide prior's share of each Gaussian's height taken back out.
-        height = found.weight * _height(found) * np.exp(-0.5 * (found.mean - centre) ** 2 / variance) / np.sqrt(variance)
+        height = (
+            found.weight * _height(found) * np.exp(-0.5 * (found.mean - centre) ** 2 / variance) / np.sqrt(variance)
+        )
         mean = (found.mean * spread**2 + centre * found.sd**2) / variance
         sd = found.sd * spread / np.sqrt(variance)
         below, upto = ndtr((cuts[0] - mean) / sd), ndtr((cuts[1] - mean) / sd)
-        total += share * np.array([(height * below).sum(), (height * (upto - below)).sum(), (height * (1 - upto)).sum()])
+        total += share * np.array(
+            [(height * below).sum(), (height * (upto - below)).sum(), (height * (1 - upto)).sum()]
+        )
     words = ("effective", "not_effective", "harmful")
     if helped + harmed:
         total *= [_answers(helped, harmed, ANSWERED[word]) for word in words]
@@ -208,23 +237,34 @@ def _displacement(effect: Effect, days: Days, own: Likelihood) -> Effect:
     known but for that share. `MOVES` a priori; above `MOVED` the action only moved complaints, from `DOUBT` on it is undecided.
     """
     saved = own.expected_after - effect.after
-    if not len(days.related) or not days.related.sum() or saved <= 0:
+    best: tuple[float, float, str] | None = None
+    for name, counts in sorted(days.related.items()):
+        series = periods(replace(days, own=counts)) if saved > 0 and counts.sum() else None
+        if series is None:
+            continue
+        found = likelihood(series)
+        height = found.weight * _height(found)
+        stayed = _normal(height, found, 0.0, 0.05)
+        shares = np.linspace(0.4, 1.0, 13)
+        moved = np.array(
+            [_normal(height, found, log(1 + part * saved / found.expected_after), 0.05) for part in shares]
+        )
+        odds = MOVES / len(days.related) * moved.mean() / max((1 - MOVES) * stayed, 1e-300)
+        share = float((moved * shares).sum() / max(moved.sum(), 1e-300))
+        best = max(best or (0.0, 0.0, ""), (odds / (1 + odds), share, name))
+    if best is None:
         return effect
-    series = periods(replace(days, own=days.related))
-    if series is None:
-        return effect
-    found = likelihood(series)
-    height = found.weight * _height(found)
-    stayed = _normal(height, found, 0.0, 0.05)
-    shares = np.linspace(0.4, 1.0, 13)
-    moved = np.array([_normal(height, found, log(1 + share * saved / found.expected_after), 0.05) for share in shares])
-    odds = MOVES * moved.mean() / max((1 - MOVES) * stayed, 1e-300)
-    probability = odds / (1 + odds)
-    share = float((moved * shares).sum() / max(moved.sum(), 1e-300)) if probability > 0.5 else 0.0
+    probability, share, name = best
     judgement = effect.judgement
     if judgement == "effective" and probability >= DOUBT:
         judgement = "not_effective" if probability >= MOVED else "undecided"
-    return replace(effect, displaced=share, displaced_probability=float(probability), judgement=judgement)
+    return replace(
+        effect,
+        displaced=share if probability > 0.5 else 0.0,
+        displaced_to=name if probability > 0.5 else None,
+        displaced_probability=probability,
+        judgement=judgement,
+    )
 
 
 def _normal(height: Array, found: Likelihood, centre: float, spread: float) -> float:

@@ -39,7 +39,9 @@ NO_FAILURE = 0.35
 """Prior share of actions against something that was no lasting rise within the months before (a chronic slice, a chance peak)."""
 ONSETS = 20
 """Weeks before the action in which a failure may have begun."""
-GRID = tuple((sigma, rho, omega) for sigma in (0.04, 0.12, 0.25, 0.45) for rho in (0.6, 0.9) for omega in (0.03, 0.15, 0.3))
+GRID = tuple(
+    (sigma, rho, omega) for sigma in (0.04, 0.12, 0.25, 0.45) for rho in (0.6, 0.9) for omega in (0.03, 0.15, 0.3)
+)
 PERIOD_DAYS = 7
 
 

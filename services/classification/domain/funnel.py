@@ -14,27 +14,32 @@ that stays below `rate` (Newton et al. 2004), so that of all slices ever named a
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import betainc, gammaln, ndtri
 
 from services.classification.domain.numeric import Array
 
+Mask = npt.NDArray[np.bool_]
 RATIOS = ((1.6, 0.2), (2.0, 0.25), (2.5, 0.2), (3.2, 0.15), (4.5, 0.12), (8.0, 0.08))
 """Rates of chronic slices over usual ones, and how often each is to be expected."""
 GOOD = 0.04
-SPREADS = (0.02, 0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.38, 0.48, 0.6)
+SPREADS = (0.02, 0.06, 0.1, 0.15, 0.2, 0.26, 0.34, 0.46, 0.6)
 USUAL_SPREAD = 0.15
 """Natural differences between slices of one kind, a priori (coefficient of variation, exponential prior)."""
 SHARE, WORTH = 1 / 16, 16.0
 """Beta prior of the share of chronic slices: one in sixteen, worth sixteen slices."""
-STEPS = 25
+ALIKE = 4.0
+"""All other tables together say as much about natural differences as so many of them: motives differ in how much places differ,
+and resemble each other in it."""
+STEPS = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """One look at peers, an entry per slice.
+    """Tables of peers (rows), an entry per slice.
 
     `expected`: E μ; `usual`: probability of being a usual slice; `z`: of the exact tail among usual slices (mid-p); `upper`: the
-    count from which that tail is below 0.1 %; `spread`: τ; `share`: of chronic slices.
+    count from which that tail is below 0.1 %; `spread`: τ and `share`: of chronic slices, per row.
     """
 
     observed: Array
@@ -42,49 +47,38 @@ class Funnel:
     usual: Array
     z: Array
     upper: Array
-    spread: float
-    share: float
+    spread: Array
+    share: Array
 
 
-def compare(
-    observed: Array, exposed: Array, *, dispersion: float = 1.0, others: Array | None = None, share: float = SHARE
-) -> Funnel:
+def compare(observed: Array, exposed: Array, *, dispersion: float = 1.0, share: float = SHARE) -> Funnel:
     """Judge slices by complainants and exposure (contracts, orders; or what a comparison of shares makes one expect).
 
-    Slices without exposure are usual. `others`: what tables of the same kind say of τ (`profile` of each, summed), a prior worth
-    some of them; `share`: of chronic slices, a priori. Raises ValueError for negative or not finite numbers.
+    Each row is a table of its own (a motive), its columns peers. Rows lend each other what they say of τ (`ALIKE`); `share`:
+    of chronic slices, a priori. Slices without exposure are usual. Raises ValueError for negative or not finite numbers.
     """
     if not (np.isfinite(observed).all() and np.isfinite(exposed).all()) or (observed < 0).any() or (exposed < 0).any():
         raise ValueError("counts and exposure must be finite and not negative")
-    y, e = observed.astype(np.float64), exposed.astype(np.float64)
+    y, e = np.atleast_2d(observed.astype(np.float64)), np.atleast_2d(exposed.astype(np.float64))
     held = e > 0
-    if held.sum() < 3:
-        one = np.ones(len(y))
-        return Funnel(y, e, one, np.zeros(len(y)), np.full(len(y), np.inf), 0.0, 0.0)
-    fits = [_mixture(y[held], e[held], spread, dispersion, share) for spread in SPREADS]
-    values = np.array([fit[0] for fit in fits]) - np.array(SPREADS) / USUAL_SPREAD
-    if others is not None:
-        values = values + others
-    best = int(values.argmax())
-    spread, (_, mu, found, inside) = SPREADS[best], fits[best]
-    usual = np.ones(len(y))
-    usual[held] = inside
-    mean = e * mu
-    size = _size(mean, spread, dispersion)
+    rows = np.arange(len(y))
+    fits = [_mixture(np.where(held, y, 0.0), e, held, spread, dispersion, share) for spread in SPREADS]
+    values = np.array([fit.value for fit in fits])  # spreads × rows
+    likely = values - values.max(axis=0)
+    telling = held.sum(axis=1) >= 3
+    pooled = likely[:, telling].sum(axis=1)[:, None] - np.where(telling, likely, 0.0)
+    others = max(int(telling.sum()) - 1, 1)
+    scored = values - np.array(SPREADS)[:, None] / USUAL_SPREAD + pooled * min(1.0, ALIKE / others)
+    best = scored.argmax(axis=0)
+    mu = np.array([fit.mu for fit in fits])[best, rows]
+    usual = np.where(held & telling[:, None], np.array([fit.usual for fit in fits])[best, rows], 1.0)
+    spread = np.array(SPREADS)[best]
+    mean = e * mu[:, None]
+    size = _size(mean, spread[:, None], dispersion)
     tail = _tail(y, mean, size)
     middle = tail - 0.5 * np.exp(_log_mass(y, np.maximum(mean, 1e-12), size))
-    z = -ndtri(np.clip(middle, 1e-300, 1 - 1e-15))
-    return Funnel(y, mean, usual, np.where(held, z, 0.0), _upper(mean, size), spread, found)
-
-
-def profile(observed: Array, exposed: Array, *, dispersion: float = 1.0) -> Array:
-    """log likelihood of each of `SPREADS` less that of the best: what this table says of τ."""
-    held = exposed > 0
-    if held.sum() < 3:
-        return np.zeros(len(SPREADS))
-    y, e = observed[held].astype(np.float64), exposed[held].astype(np.float64)
-    values = np.array([_mixture(y, e, spread, dispersion, SHARE)[0] for spread in SPREADS])
-    return values - values.max()
+    z = np.where(held, -ndtri(np.clip(middle, 1e-300, 1 - 1e-15)), 0.0)
+    return Funnel(y, mean, usual, z, _upper(mean, size), spread, np.array([fit.share for fit in fits])[best, rows])
 
 
 def chosen(usual: Array, rate: float) -> Array:
@@ -99,32 +93,48 @@ def chosen(usual: Array, rate: float) -> Array:
     return mask.reshape(usual.shape)
 
 
-def _mixture(y: Array, e: Array, spread: float, dispersion: float, prior: float) -> tuple[float, float, float, Array]:
-    """EM for μ and the share of chronic slices at a given τ: penalised log likelihood, μ, share, probability of usual."""
-    rates = np.array([1.0, *(ratio for ratio, _ in RATIOS), 1 / 1.6, 1 / 2.5])
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    value: Array
+    mu: Array
+    share: Array
+    usual: Array
+
+
+def _mixture(y: Array, e: Array, held: Mask, spread: float, dispersion: float, prior: float) -> _Fit:
+    """EM for μ and the share of chronic slices of each row at a given τ, with its penalised log likelihood."""
+    rates = np.array([1.0, *(ratio for ratio, _ in RATIOS), 1 / 1.6, 1 / 2.5])[:, None, None]
+    parts = np.array([part for _, part in RATIOS])
+    rows = len(y)
     # The rate of the half of peers in the middle, by volume: a first guess chronic slices hardly move.
-    order = np.argsort(y / e, kind="stable")
-    weight = np.cumsum(e[order]) / e.sum()
-    mu = float(np.interp(0.5, weight, (y / e)[order]))
-    mu = max(mu, 0.2 * float((y.sum() + 0.5) / e.sum()), 1e-12)
-    share, a, b = prior, prior * WORTH, (1 - prior) * WORTH
-    value, member = -np.inf, np.zeros((len(rates), len(y)))
+    mu = np.maximum(y.sum(axis=1), 0.5) / np.maximum(e.sum(axis=1), 1e-12)
+    for row in range(rows):
+        if held[row].any():
+            rate, weight = y[row, held[row]] / e[row, held[row]], e[row, held[row]]
+            order = np.argsort(rate, kind="stable")
+            reached = np.cumsum(weight[order]) - 0.5 * weight[order]
+            mu[row] = max(float(np.interp(0.5 * weight.sum(), reached, rate[order])), 0.2 * mu[row])
+    a, b = prior * WORTH, (1 - prior) * WORTH
+    share = np.full(rows, prior)
+    number = held.sum(axis=1)
+    value, member = np.zeros(rows), np.ones((len(rates), *y.shape))
     for _ in range(STEPS):
-        weights = np.array([1 - share - GOOD, *(share * part for _, part in RATIOS), GOOD / 2, GOOD / 2])
-        mean = np.maximum(e * mu, 1e-12)[None, :] * rates[:, None]
-        logs = _log_mass(y[None, :], mean, _size(mean, spread, dispersion)) + np.log(weights)[:, None]
+        good = np.full((1, rows), GOOD / 2)
+        weights = np.concatenate([(1 - share - GOOD)[None], share[None] * parts[:, None], good, good])[:, :, None]
+        mean = np.maximum(e * mu[:, None], 1e-12)[None] * rates
+        logs = _log_mass(y[None], mean, _size(mean, spread, dispersion)) + np.log(weights)
         top = logs.max(axis=0)
-        parts = np.exp(logs - top)
-        total = parts.sum(axis=0)
-        member = parts / total
-        value = float((np.log(total) + top).sum()) + a * np.log(share) + b * np.log1p(-share)
-        chronic = float(member[1 : len(RATIOS) + 1].sum())
-        share = float(np.clip((chronic + a) / (len(y) + a + b), 1e-4, 0.4))
+        member = np.exp(logs - top)
+        total = member.sum(axis=0)
+        member /= total
+        value = np.where(held, np.log(total) + top, 0.0).sum(axis=1) + a * np.log(share) + b * np.log1p(-share)
+        chronic = np.where(held, member[1 : len(RATIOS) + 1].sum(axis=0), 0.0).sum(axis=1)
+        share = np.clip((chronic + a) / (number + a + b), 1e-4, 0.4)
         # Weighted by what a count tells of μ: its mean over its variance.
-        scale = rates[:, None] * e[None, :]
-        tells = member / (dispersion + spread**2 * mean)
-        mu = max(float((tells * y[None, :]).sum() / max((tells * scale).sum(), 1e-300)), 1e-12)
-    return value, mu, share, member[0] + member[-2:].sum(axis=0)
+        tells = np.where(held, member / (dispersion + spread**2 * mean), 0.0)
+        seen, usual = (tells * y[None]).sum(axis=(0, 2)), (tells * rates * e[None]).sum(axis=(0, 2))
+        mu = np.maximum(seen / np.maximum(usual, 1e-300), 1e-12)
+    return _Fit(value, mu, share, member[0] + member[-2:].sum(axis=0))
 
 
 def _size(mean: Array, spread: float, dispersion: float) -> Array:
@@ -134,7 +144,11 @@ def _size(mean: Array, spread: float, dispersion: float) -> Array:
 def _log_mass(y: Array, mean: Array, size: Array) -> Array:
     """Negative binomial."""
     return np.asarray(
-        gammaln(y + size) - gammaln(size) - gammaln(y + 1.0) + size * np.log(size / (size + mean)) + y * np.log(mean / (size + mean))
+        gammaln(y + size)
+        - gammaln(size)
+        - gammaln(y + 1.0)
+        + size * np.log(size / (size + mean))
+        + y * np.log(mean / (size + mean))
     )
 
 

@@ -13,8 +13,6 @@ from math import comb, lgamma, log
 import numpy as np
 import numpy.typing as npt
 
-from services.classification.domain.numeric import Array
-
 Codes = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Choice = dict[int, tuple[int, ...]]

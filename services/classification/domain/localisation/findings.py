@@ -140,7 +140,7 @@ def _rename(model: Model, held: list[int]) -> set[int]:
             model.fit()
     if renamed:
         # What a renamed set now explains is no finding of its own any more.
-        for each in [new for new in model.sets[len(held) :]]:
+        for each in list(model.sets[len(held) :]):
             number = model.sets.index(each)
             mean = model.mean(number)
             if not model.passes(each.choice, each.mask, mean, mean - model.expected * model.common):
@@ -149,9 +149,7 @@ def _rename(model: Model, held: list[int]) -> set[int]:
     for number, each in enumerate(model.sets):
         mean = model.mean(number)
         each.score = model.score(each.choice, each.mask, mean)
-        each.log_p, each.limit = model.judge(
-            each.choice, each.mask, mean, mean - model.expected * model.common
-        )
+        each.log_p, each.limit = model.judge(each.choice, each.mask, mean, mean - model.expected * model.common)
     return renamed
 
 
@@ -163,7 +161,9 @@ def _kin(model: Model, one: Set, other: Set) -> bool:
 
 def follow(names: Sequence[Named], one: Localisation) -> list[int | None]:
     """For each finding of a look the number of the open name it continues; None for a new failure."""
-    return [found.same_as if found.same_as is not None and found.same_as < len(names) else None for found in one.findings]
+    return [
+        found.same_as if found.same_as is not None and found.same_as < len(names) else None for found in one.findings
+    ]
 
 
 def silenced(
@@ -182,7 +182,9 @@ def silenced(
             continue
         mask = cube.mask(choice)
         mean = float(look.mean[mask].sum())
-        shares = [float((look.mean * (1 - 1 / finding.ratio))[_within(mask, finding)].sum()) for finding in look.findings]
+        shares = [
+            float((look.mean * (1 - 1 / finding.ratio))[_within(mask, finding)].sum()) for finding in look.findings
+        ]
         if not shares or max(shares) <= 0:
             found.append(None)
             continue

@@ -110,8 +110,19 @@ class Model:
         weighted, sizes = weight * counts, cube.sizes()
         opened = tuple(_opened(cube, cuboid, counts, weighted, sizes, rules) for cuboid in cube.cuboids)
         return cls(
-            cube, counts, usual, noise, rules, sizes, weight, weighted, weight * usual, [], common,
-            tuple(each for each in opened if len(each.groups)), {},
+            cube,
+            counts,
+            usual,
+            noise,
+            rules,
+            sizes,
+            weight,
+            weighted,
+            weight * usual,
+            [],
+            common,
+            tuple(each for each in opened if len(each.groups)),
+            {},
         )
 
     def mask(self, choice: Choice) -> Mask:
@@ -179,7 +190,9 @@ class Model:
             each.ratio = float(ratio)
         # Weighted Poisson log likelihood, constants of the leaves left out, less what the sets cost.
         log_factor = np.log(factor * self.common)
-        self.worth = float((seen * log_factor - usual * factor).sum()) - sum(self.price(each.choice) for each in self.sets)
+        self.worth = float((seen * log_factor - usual * factor).sum()) - sum(
+            self.price(each.choice) for each in self.sets
+        )
         self.worth -= SIBLINGS * len(_siblings(self.sets))
 
     def tried(self, sets: list[Set]) -> "Model":
@@ -393,7 +406,9 @@ def _improve(model: Model) -> None:
             each = model.sets[number]
             if each.held or not any((each.mask & mask).any() for mask in changed):
                 continue
-            options = [{d: v for d, v in each.choice.items() if d != dim} for dim in each.choice if len(each.choice) > 1]
+            options = [
+                {d: v for d, v in each.choice.items() if d != dim} for dim in each.choice if len(each.choice) > 1
+            ]
             found = model.best(number)
             if found is not None and found.choice != each.choice:
                 options.append(found.choice)
@@ -480,6 +495,4 @@ def _numbers(model: Model) -> None:
     for number, each in enumerate(model.sets):
         mean = model.mean(number)
         each.score = model.score(each.choice, each.mask, mean)
-        each.log_p, each.limit = model.judge(
-            each.choice, each.mask, mean, mean - model.expected * model.common
-        )
+        each.log_p, each.limit = model.judge(each.choice, each.mask, mean, mean - model.expected * model.common)
