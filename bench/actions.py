@@ -24,7 +24,6 @@ class Story:
     action: int
     window: int
     failure: int | None
-    since: int
     usual_after: float
     shaken: bool
     answers: tuple[int, int]
@@ -73,8 +72,6 @@ def story(random: np.random.Generator, daily: tuple[float, float], truth: str | 
     related_level = level * random.uniform(2, 5)
     usual_related = related_level * weekday[days % 7] * np.exp(common + _wave(random, 0.08, 0.8))
     usual_after = float((level * weekday[days % 7] * np.exp(log_rate))[action + 1 : action + 1 + window].sum())
-    # What a monitor would say about the beginning: late by days for a failure, and a beginning of a mere peak just as well.
-    since = (action - 28 if onset is None else onset) + int(random.integers(0, 12))
     displaced = 0.0
     moved = np.zeros(DAYS)
     if truth == "effective" and random.random() < 0.15:
@@ -94,7 +91,6 @@ def story(random: np.random.Generator, daily: tuple[float, float], truth: str | 
         action,
         window,
         onset,
-        since,
         usual_after,
         shaken,
         (helped, asked - helped),

@@ -20,12 +20,12 @@ from services.classification.domain.effect import HARMFUL_FROM, Days, Effect, ev
 STORIES = 300
 MODERATE = 100.0
 """Complaints the window would have had without the action."""
-FLOOR = 60.0
+FLOOR = 55.0
 
 
 def judged(told_: Story, answers: bool = False) -> Effect:
     helped, harmed = told_.answers if answers else (0, 0)
-    days = Days(told_.own, told_.others, {"elsewhere": told_.related}, told_.action, told_.window, since=told_.since)
+    days = Days(told_.own, told_.others, {"elsewhere": told_.related}, told_.action, told_.window)
     return evaluate(days, told_.declared, helped=helped, harmed=harmed, ahead=False)
 
 

@@ -59,7 +59,6 @@ class Judging:
             return Effect("undecided", None, None, None, 0, 0)
         own = await _own(connection, finding.slice, since, until)
         others, related = await _around(connection, finding.slice, since, until)
-        began = finding.since.astimezone(self._waiting.zone).date()
         days = Days(
             own=own,
             others=others,
@@ -67,7 +66,6 @@ class Judging:
             action=(day - since).days,
             window=action.window_days,
             year=since.timetuple().tm_yday / 365.25,
-            since=(began - since).days if since <= began < day else None,
         )
         helped, harmed = (0, 0) if self._answers is None else await self._answers(connection, finding, action)
         effect = evaluate(days, action.expected_ratio, helped=helped, harmed=harmed)

@@ -17,7 +17,7 @@ from services.classification.domain.effect_model import Likelihood, Series, like
 from services.classification.domain.numeric import Array, beta_quantile
 
 LEVEL = 0.95
-DECIDED = 0.80
+DECIDED = 0.77
 """Posterior probability at which a word is said. Measured wrong at it (bench D5): see docs/explanation."""
 HARMFUL_FROM = 1.2
 """A rise below this is no harm anybody could show in a window of weeks; it counts as no effect."""
@@ -26,7 +26,7 @@ HELPS, NOTHING, HARMS = 1 / 3, 1 / 3, 1 / 3
 ANSWERED = {"effective": 0.7, "not_effective": 0.5, "harmful": 0.3}
 ANSWER_WEIGHT = 6.0
 """Answers to "did it help?" count as a beta-binomial of so small a size that they can tip a balance and never outweigh counts."""
-MOVES, MOVED, DOUBT = 0.1, 0.8, 0.2
+MOVES, MOVED, DOUBT = 0.1, 0.8, 0.15
 """Share of actions that only move complaints; probability at which that is said, and at which "effective" is not."""
 MOST_WEEKS = 52
 
@@ -87,8 +87,7 @@ class Days:
     """Complainants per day, oldest first; the action is day `action` (of neither side), the declared window follows it.
 
     `own`: the slice; `others`: slices the action did not touch; `related`: by name, where the same complaints could go instead, none
-    of it in `others`; `exposure`: contracts or orders per day, 1 where unknown; `year`: time in years of day 0; `since`: day the failure
-    began, if known.
+    of it in `others`; `exposure`: contracts or orders per day, 1 where unknown; `year`: time in years of day 0.
     """
 
     own: Array
@@ -97,7 +96,6 @@ class Days:
     action: int
     window: int
     year: float = 0.0
-    since: int | None = None
     exposure: Array | None = None
 
 
@@ -149,9 +147,6 @@ def periods(days: Days) -> Series | None:
         return None
     pattern = _weekdays(days)
     weighed = exposure * pattern
-    since = None
-    if days.since is not None:
-        since = max(0, number - max(0, action - days.since + 6) // 7)
     return Series(
         counts=np.array([days.own[a:b].sum() for a, b in spans], dtype=np.float64),
         exposure=np.array([weighed[a:b].sum() for a, b in spans]),
@@ -160,7 +155,6 @@ def periods(days: Days) -> Series | None:
         else np.zeros(0),
         year=np.array([days.year + (a + b) / 2 / 365.25 for a, b in spans]),
         after=len(spans) - number,
-        since=since,
     )
 
 
@@ -285,7 +279,6 @@ def _weeks_needed(series: Series, found: Likelihood, expected_ratio: float, help
             others=np.concatenate([series.others, more * others]) if len(series.others) else series.others,
             year=np.concatenate([series.year, series.year[-1] + np.arange(1, weeks + 1) * 7 / 365.25]),
             after=series.after + weeks,
-            since=series.since,
         )
         ahead = likelihood(longer)
         shares = _posterior(ahead, expected_ratio, helped, harmed)

@@ -76,7 +76,7 @@ def compare(observed: Array, exposed: Array, *, dispersion: float = 1.0, share: 
     mean = e * mu[:, None]
     size = _size(mean, spread[:, None], dispersion)
     tail = _tail(y, mean, size)
-    middle = tail - 0.5 * np.exp(_log_mass(y, np.maximum(mean, 1e-12), size))
+    middle = tail - 0.5 * np.exp(_log_mass(np.where(held, y, 0.0), np.maximum(mean, 1e-12), np.maximum(size, 1e-12)))
     z = np.where(held, -ndtri(np.clip(middle, 1e-300, 1 - 1e-15)), 0.0)
     return Funnel(y, mean, usual, z, _upper(mean, size), spread, np.array([fit.share for fit in fits])[best, rows])
 
