@@ -79,7 +79,7 @@ async def build(environment: Environment) -> Service:
     )
     recoding = Recoding(books, coding)
     monitor = Monitor(rules, waiting, Publisher(books, rules, waiting))
-    dependencies = Dependencies(coding, monitor, Judging(monitor, waiting), emerging, lessons, recoding, refitting)
+    dependencies = Dependencies(coding, monitor, Judging(waiting), emerging, lessons, recoding, refitting)
     runtime = Runtime(
         service=NAME,
         engine=environment.engine(NAME),

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from services.classification.domain.chronic import WINDOW_DAYS, Funnel, look
+from services.classification.domain.chronic import WINDOW_DAYS, Look, look
 
 LOOKS = 2
 """So many weekly looks in a row have to agree."""
@@ -20,7 +20,9 @@ class Chronic:
     observed: float
     expected: float
     z: float
-    dispersion: float
+    upper: float
+    spread: float  # natural differences between places (coefficient of variation)
+    usual: float  # probability of being a usual place
     peers: int
 
 
@@ -71,7 +73,9 @@ class Peers:
                     observed=float(funnel.observed[row, column]),
                     expected=float(funnel.expected[row, column]),
                     z=float(funnel.z[row, column]),
-                    dispersion=float(funnel.dispersion[row]),
+                    upper=float(funnel.upper[row, column]),
+                    spread=float(funnel.spread[row]),
+                    usual=float(funnel.usual[row, column]),
                     peers=len(places) - 1,
                 )
             agreed = flags
@@ -86,7 +90,7 @@ class Peers:
         funnel = self._funnel(monday, motives, places)
         return set() if funnel is None else _flagged(funnel, motives, places)
 
-    def _funnel(self, monday: date, motives: list[str], places: list[str]) -> Funnel | None:
+    def _funnel(self, monday: date, motives: list[str], places: list[str]) -> Look | None:
         """The look at the window that ends the day before that Monday; None where it reaches back before the first fact."""
         since = monday - timedelta(days=WINDOW_DAYS)
         if self.first is None or since < self.first:
@@ -98,6 +102,6 @@ class Peers:
         return look(counts)
 
 
-def _flagged(funnel: Funnel, motives: list[str], places: list[str]) -> set[Place]:
+def _flagged(funnel: Look, motives: list[str], places: list[str]) -> set[Place]:
     rows, columns = np.nonzero(funnel.flagged)
     return {(motives[int(row)], places[int(column)]) for row, column in zip(rows, columns, strict=True)}

@@ -1,0 +1,15 @@
+"""Many slices moved: which few failures explain it, each named by the narrowest set of attribute values."""
+
+from services.classification.domain.localisation.cube import Cube
+from services.classification.domain.localisation.findings import (
+    Found,
+    Localisation,
+    Open,
+    follow,
+    localise,
+    silenced,
+)
+from services.classification.domain.localisation.noise import Noise, learn
+from services.classification.domain.localisation.search import Rules
+
+__all__ = ["Cube", "Found", "Localisation", "Noise", "Open", "Rules", "follow", "learn", "localise", "silenced"]
