@@ -71,7 +71,9 @@ def table(setting: Setting, series: int, past: int, scored: int, seed: int) -> t
 def written(values: dict[str, Array]) -> str:
     lines = []
     for name, table_ in values.items():
-        rows = "\n".join("    " + " ".join(f"{value:.2f}" for value in row) for row in table_.reshape(-1, table_.shape[-1]))
+        rows = "\n".join(
+            "    " + " ".join(f"{value:.2f}" for value in row) for row in table_.reshape(-1, table_.shape[-1])
+        )
         lines.append(f'    "{name}": """\n{rows}\n    """,')
     return "{\n" + "\n".join(lines) + "\n}"
 

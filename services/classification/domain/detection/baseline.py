@@ -9,7 +9,7 @@ quasi-Poisson regression (McCullagh & Nelder 1989, §9.2) with normal priors, fi
 * The priors let a young series know little: what it does not know widens the predictive variance x′A⁻¹x.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +106,11 @@ class Baseline:
         log_offset = np.zeros_like(y) if offset is None else offset[:, start:end]
         age = (at - blocks) / shape.half_life
         valid = (blocks[None, :] >= fit.origin[:, None]) & (blocks[None, :] >= self.first[:, None])
-        weight = valid * 0.5 ** age[None, :] * np.where(age * shape.half_life <= shape.trust, np.maximum(quiet[:, start:end], 0.02), 1.0)
+        weight = (
+            valid
+            * 0.5 ** age[None, :]
+            * np.where(age * shape.half_life <= shape.trust, np.maximum(quiet[:, start:end], 0.02), 1.0)
+        )
         self._shift(at)
         fresh = ~self.started & (weight.sum(axis=1) > 0)
         if fresh.any():

@@ -15,7 +15,9 @@ from services.classification.domain.detection.panel import Flags, Panel
 from services.classification.domain.detection.settings import SETTINGS, Setting
 
 CHUNK = 512
-ROWS = 32  # chunks are filled up with empty series to a multiple: the shape of a product should not decide its last digit
+ROWS = (
+    32  # chunks are filled up with empty series to a multiple: the shape of a product should not decide its last digit
+)
 NOTHING, SURGE, SHIFT, DRIFT, BURST, CHRONIC = range(6)
 KINDS = ("", "surge", "shift", "drift", "burst", "chronic")
 REPEATS_PRIOR = 20.0
@@ -97,8 +99,10 @@ def _chunk(setting: Setting, series: Sequence[Series], asked: Asked) -> list[Tol
         lasting, short, size = panel.about()
         largest = np.where(alarm[:, t], np.maximum(largest, size), 0.0)
         kind[:, t] = np.where(short >= lasting, SURGE, np.where(largest <= SLOW, DRIFT, SHIFT))
-        burst = (judged.odds > -29) & (counts[:, t] > upper) & (
-            (judged.isolated > 0.5) | (counts[:, t] - watched[:, t] > upper - expected)
+        burst = (
+            (judged.odds > -29)
+            & (counts[:, t] > upper)
+            & ((judged.isolated > 0.5) | (counts[:, t] - watched[:, t] > upper - expected))
         )
         kind[:, t] = np.where(alarm[:, t], kind[:, t], np.where(burst, BURST, NOTHING))
         seen, people = seen + counts[:, t], people + watched[:, t]

@@ -53,7 +53,12 @@ class Filter:
 
     def __init__(self, kinds: Kinds) -> None:
         self.kinds = kinds
-        quiet, isolated, short, lasting = len(LEVELS), len(kinds.isolated), len(kinds.short) * len(kinds.profile), len(kinds.lasting)
+        quiet, isolated, short, lasting = (
+            len(LEVELS),
+            len(kinds.isolated),
+            len(kinds.short) * len(kinds.profile),
+            len(kinds.lasting),
+        )
         self.quiet = slice(0, quiet)
         self.isolated = slice(quiet, quiet + isolated)
         self.short = slice(self.isolated.stop, self.isolated.stop + short)

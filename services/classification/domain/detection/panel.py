@@ -31,9 +31,7 @@ class Judged:
 class Panel:
     """`first`: period each series begins in. Blocks are counted from period 0, a Monday for days; `zero`: its block's number."""
 
-    def __init__(
-        self, setting: Setting, first: Ints, periods: int, season: Array | None = None, zero: int = 0
-    ) -> None:
+    def __init__(self, setting: Setting, first: Ints, periods: int, season: Array | None = None, zero: int = 0) -> None:
         self.setting = setting
         series = len(first)
         self.series, self.first = series, first
