@@ -22,8 +22,11 @@ from services.classification.api import (
 from services.classification.api.context import Context
 from services.classification.books import Books
 from services.classification.coding import Coding
+from services.classification.domain.escalation import BadRules, parse
 from services.classification.domain.monitor import Rules
 from services.classification.emerging import Emerging
+from services.classification.escalating import Escalating
+from services.classification.joining import Joining
 from services.classification.judging import Judging
 from services.classification.learner import Lessons
 from services.classification.monitoring import Monitor
@@ -46,6 +49,10 @@ async def build(environment: Environment) -> Service:
         zone = ZoneInfo(settings.time_zone)
     except (KeyError, ValueError, OSError):
         raise BadSettings(f"LAZO_CLASSIFICATION_TIME_ZONE: there is no time zone {settings.time_zone!r}") from None
+    try:
+        levels = parse(settings.escalation)
+    except BadRules as error:
+        raise BadSettings(f"LAZO_CLASSIFICATION_ESCALATION: {error}") from None
     waiting = Waiting(
         lateness=timedelta(hours=settings.lateness_hours),
         quiet=timedelta(hours=settings.quiet_hours),
@@ -62,7 +69,10 @@ async def build(environment: Environment) -> Service:
     )
     recoding = Recoding(books, coding)
     monitor = Monitor(rules, waiting, Publisher(books, rules, waiting))
-    dependencies = Dependencies(coding, monitor, Judging(monitor, waiting), emerging, lessons, recoding)
+    escalating = Escalating(levels, waiting)
+    dependencies = Dependencies(
+        coding, monitor, Judging(monitor, waiting), emerging, lessons, recoding, Joining(escalating), escalating
+    )
     runtime = Runtime(
         service=NAME,
         engine=environment.engine(NAME),

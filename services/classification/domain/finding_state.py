@@ -145,14 +145,16 @@ def evolve(state: Finding | None, event: EventData) -> Finding | None:
     version = state.version + 1
     match event:
         case FindingConfirmed():
-            status = Status.CONFIRMED if state.status is Status.OPENED else state.status
             return replace(
-                state, status=status, nature=event.nature or state.nature, confirmed_by=event.by, version=version
+                state,
+                status=_confirmed(state),
+                nature=event.nature or state.nature,
+                confirmed_by=event.by,
+                version=version,
             )
         case FindingCorrected():
-            status = Status.CONFIRMED if state.status is Status.OPENED else state.status
             by = event.by if state.confirmed_by is None else state.confirmed_by
-            return replace(state, status=status, nature=event.nature, confirmed_by=by, version=version)
+            return replace(state, status=_confirmed(state), nature=event.nature, confirmed_by=by, version=version)
         case FindingDismissed():
             return replace(state, status=Status.DISMISSED, ended_at=event.at, version=version)
         case FindingAssigned():
@@ -163,8 +165,7 @@ def evolve(state: Finding | None, event: EventData) -> Finding | None:
             nature = event.nature or state.nature
             return replace(state, status=status, investigation=found, nature=nature, version=version)
         case FindingReopened():
-            status = state.understood
-            return replace(state, status=status, reopened=state.reopened + 1, ended_at=None, version=version)
+            return replace(state, status=state.understood, reopened=state.reopened + 1, ended_at=None, version=version)
         case FindingClosed():
             return replace(state, status=Status.CLOSED, ended_at=event.at, version=version)
         case FindingEscalated():
@@ -179,6 +180,10 @@ def evolve(state: Finding | None, event: EventData) -> Finding | None:
             return replace(state, proposals=_proposed(state.proposals, event), version=version)
         case _:
             return state
+
+
+def _confirmed(state: Finding) -> Status:
+    return Status.CONFIRMED if state.status is Status.OPENED else state.status
 
 
 def _acted(
