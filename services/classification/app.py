@@ -10,7 +10,9 @@ from libs.service.http.quarantine import quarantine_routes
 from libs.service.service import Service
 from libs.service.settings import BadSettings, load
 from services.classification.api import (
+    finding_work,
     findings,
+    inputs,
     interactions,
     monitors,
     procedures,
@@ -18,6 +20,7 @@ from services.classification.api import (
     review,
     rulebook,
     topics,
+    verdicts,
 )
 from services.classification.api.context import Context
 from services.classification.books import Books
@@ -95,7 +98,7 @@ async def build(environment: Environment) -> Service:
     app = make_app(NAME, environment=environment, title="Lazo classification", description=DESCRIPTION)
     preview = Preview(environment.engine(NAME), environment.log, environment.vault, books, rules)
     app.include_router(rulebook.router(context, preview))
-    for room in (monitors, findings):
+    for room in (monitors, findings, finding_work, verdicts, inputs):
         app.include_router(room.router(context))
     app.state.lessons = lessons
     app.include_router(interactions.router(context, reviewing))

@@ -20,6 +20,7 @@ from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.findings import FindingJoined, Nature
 from libs.events.catalogue.interactions import Kind
 from libs.events.envelope import Event
+from libs.events.ids import natural_id
 from libs.events.store import Cause, Draft, Unit
 from libs.events.timers import Timer
 from services.classification import tables
@@ -137,7 +138,10 @@ class Joining:
                 left=list(left[start : start + CHUNK]),
             )
             stream = f"finding-links/{finding.finding_id}"
-            unit.emit(Draft(stream=stream, data=data, key=finding.finding_id, time=unit.now, cause=cause))
+            # By what it says: two timers of one instant have one id, and would be taken for each other.
+            told = natural_id("joined", cause.id, stream, ",".join(data.interaction_ids), ",".join(data.left))
+            draft = Draft(stream=stream, data=data, key=finding.finding_id, time=unit.now, id=told, cause=cause)
+            unit.emit(draft)
         links = tables.links
         if left:
             gone = delete(links).where(links.c.finding_id == finding.finding_id, links.c.interaction_id.in_(left))

@@ -169,7 +169,10 @@ def _term(
 
 
 def _causes(seen: Seen) -> NatureTerm | None:
-    told = {nature: count for nature, count in seen.causes.items() if count > 0 and nature is not Nature.UNKNOWN}
+    told = _by_whom(
+        {nature: count for nature, count in seen.causes.items() if count > 0 and nature is not Nature.UNKNOWN},
+        seen.supplier,
+    )
     total = sum(told.values())
     if total <= 0:
         return None
@@ -181,6 +184,16 @@ def _causes(seen: Seen) -> NatureTerm | None:
     }
     leading = max(sorted(told), key=lambda nature: told[nature])
     return _term("causes", told[leading] / total, total, weights, leading.value)
+
+
+def _by_whom(told: dict[Nature, float], supplier: Share | None) -> dict[Nature, float]:
+    """Slips of people and systems, as coded, are the supplier's in the share of contacts in which a supplier did the work (R32)."""
+    share = supplier.value if supplier is not None and supplier.of > 0 else 0.0
+    for nature in (Nature.HUMAN, Nature.SYSTEM):
+        if share > 0 and nature in told:
+            told[Nature.SUPPLIER] = told.get(Nature.SUPPLIER, 0.0) + share * told[nature]
+            told[nature] *= 1.0 - share
+    return {nature: count for nature, count in told.items() if count > 0}
 
 
 def _share(evidence: str, share: Share, table: Mapping[Nature, float]) -> NatureTerm | None:
