@@ -20,6 +20,7 @@ PLUGINS = (
     "services.classification.cli",
     "services.classification.classifier_cli",
     "services.classification.cli_recode",
+    "services.classification.cli_inputs",
     "services.indicators.cli",
     "services.demo.cli",
     "services.verify",

@@ -19,6 +19,7 @@ from services.classification.api import (
     recodings,
     review,
     rulebook,
+    shadow,
     topics,
     verdicts,
 )
@@ -37,6 +38,7 @@ from services.classification.previewing import Preview
 from services.classification.recoding import Recoding
 from services.classification.reviewing import Reviewing
 from services.classification.settings import ClassificationSettings
+from services.classification.shadow import Shadow
 from services.classification.subscriptions import Dependencies, consumers, timer_handlers
 from services.classification.verdicts import Publisher
 from services.classification.waiting import Waiting
@@ -98,6 +100,7 @@ async def build(environment: Environment) -> Service:
     app = make_app(NAME, environment=environment, title="Lazo classification", description=DESCRIPTION)
     preview = Preview(environment.engine(NAME), environment.log, environment.vault, books, rules)
     app.include_router(rulebook.router(context, preview))
+    app.include_router(shadow.router(context, Shadow(environment.engine(NAME), rules)))
     for room in (monitors, findings, finding_work, verdicts, inputs):
         app.include_router(room.router(context))
     app.state.lessons = lessons

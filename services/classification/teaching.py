@@ -115,7 +115,11 @@ def held_back(evaluation: Evaluation, lesson: Lesson) -> Evaluation | None:
         more = {"z_limit": limit, "more_customers": float(max(1, round(upper - evaluation.observed)))}
     else:
         return None
-    parameters = {**given, **{name: round(value, 12) for name, value in more.items()}, "taught_factor": lesson.factor}
+    parameters = {
+        **given,
+        **{name: float(f"{value:.12g}") for name, value in more.items()},
+        "taught_factor": lesson.factor,
+    }
     return evaluation.model_copy(update={"upper": upper, "parameters": parameters})
 
 

@@ -171,7 +171,8 @@ class Publisher:
             customers=0,
             contacts=0,
             baseline=watch.baseline(key, numbers.day, numbers.lane),
-            parameters={name: round(value, 12) for name, value in parameters.items()},
+            # Twelve digits that tell something: rounded to twelve places a p of 1e-17 would stand as 0.
+            parameters={name: float(f"{value:.12g}") for name, value in parameters.items()},
         )
 
     async def publish_chronic(

@@ -26,7 +26,7 @@ from tests.classification.test_service import publish
 
 NOW = at(20, 12)
 API = "/classification/v1"
-TREE = [
+TREE: list[dict[str, Any]] = [
     {"node_id": "1", "text": "Customers wait weeks for a refund", "component": "procedures"},
     {
         "node_id": "2",

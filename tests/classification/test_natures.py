@@ -79,7 +79,7 @@ def test_whatever_is_seen_the_published_weights_give_the_published_probabilities
     if not found.terms:
         assert found.nature is Nature.UNKNOWN
         return
-    products = {nature: PRIOR[nature] for nature in NATURES}
+    products: dict[Nature, float] = {nature: PRIOR[nature] for nature in NATURES}
     for term in found.terms:
         for name, weight in term.weights.items():
             products[Nature(name)] *= exp(weight)

@@ -67,6 +67,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "in_future": ("{value} aún no ha llegado", "{value} has not come yet"),
     "unknown_topic": ("no existe el tema {value}", "there is no topic {value}"),
     "code_taken": ("«{value}» ya está en el libro de reglas", "'{value}' is in the rulebook already"),
+    "unknown_setting": ("el monitor no tiene un ajuste «{value}»", "the monitor has no setting '{value}'"),
     "unknown_lesson": ("de ese hallazgo no se aprendió nada", "nothing was taught by that finding"),
     "unknown_dimension": ("no se puede cortar por «{value}»", "there is no dimension '{value}'"),
     "inverted": ("termina antes de empezar", "it ends before it begins"),
