@@ -188,5 +188,5 @@ async def _changes(connection: AsyncConnection, window: Window, waiting: Waiting
     for row in await connection.execute(query.order_by(table.c.at, table.c.change_id)):
         elsewhere = any(window.where.get(name, value) != value for name, value in row.where.items())
         if not elsewhere:
-            found.append(Change(row.change_id, row.kind, round((onset - row.at).total_seconds() / 86_400, 2)))
+            found.append(Change(row.change_id, row.kind, round((onset - row.at).total_seconds() / 86_400, 2), row.what))
     return found

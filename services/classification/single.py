@@ -187,7 +187,7 @@ async def _seen(connection: AsyncConnection, row: Any, book: Rulebook | None) ->
         changes.c.at <= row.occurred_at + timedelta(days=AFTER),
     )
     found = [
-        Change(one.change_id, one.kind, round((row.occurred_at - one.at).total_seconds() / 86_400, 2))
+        Change(one.change_id, one.kind, round((row.occurred_at - one.at).total_seconds() / 86_400, 2), one.what)
         for one in await connection.execute(near)
         if all((getattr(row, name, None) or "") == value for name, value in one.where.items()) and one.where
     ]

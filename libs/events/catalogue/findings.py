@@ -53,7 +53,8 @@ class NatureTerm(BaseModel):
     value: float = Field(description="what was seen: a share from 0 to 1; for a change its days from the onset")
     of: float = Field(description="of how many: customers, cases or contacts")
     weights: dict[str, float] = Field(default_factory=dict, description="nature to log-odds (natural logarithm)")
-    detail: str | None = Field(default=None, description="which team, supplier, cause or change")
+    detail: str | None = Field(default=None, description="which team, supplier or nature; what changed")
+    ref: str | None = Field(default=None, description="id of the change")
 
 
 @event("lazo.verdict.reached.v1", FINDINGS)

@@ -82,6 +82,7 @@ class Change:
     change_id: str
     kind: str
     days: float
+    what: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +161,17 @@ KNOWN: Mapping[Nature, float] = {Nature.PROCEDURE: 0.8, Nature.NORM: 0.8, Nature
 
 
 def _term(
-    evidence: str, value: float, of: float, weights: Mapping[Nature, float], detail: str | None = None
+    evidence: str,
+    value: float,
+    of: float,
+    weights: Mapping[Nature, float],
+    detail: str | None = None,
+    ref: str | None = None,
 ) -> NatureTerm | None:
     kept = {nature.value: round(weight, 4) for nature, weight in weights.items() if abs(weight) >= 0.00005}
     if not kept:
         return None
-    return NatureTerm(evidence=evidence, value=round(value, 4), of=round(of, 4), weights=kept, detail=detail)
+    return NatureTerm(evidence=evidence, value=round(value, 4), of=round(of, 4), weights=kept, detail=detail, ref=ref)
 
 
 def _causes(seen: Seen) -> NatureTerm | None:
@@ -243,4 +249,4 @@ def _change(change: Change) -> NatureTerm | None:
     closeness = exp(-max(change.days, 0.0) / FADES)
     speaks = KINDS[change.kind]
     weights: dict[Nature, float] = {nature: (2.5 if nature is speaks else -0.3) * closeness for nature in NATURES}
-    return _term("change", change.days, 1.0, weights, change.change_id)
+    return _term("change", change.days, 1.0, weights, change.what or change.kind, change.change_id)

@@ -161,6 +161,11 @@ def contact_of(visit: Visit, row: Any, names: lists.Names, opened: documents.Wor
     }
 
 
+def behind(found: Finding) -> list[str]:
+    """The contacts of a finding: those that joined it, else those of its newest verdict."""
+    return sorted(found.contacts) or list(found.interaction_ids)
+
+
 def finding_of(visit: Visit, one: Finding, names: lists.Names) -> Values:
     voice = visit.voice
     e = one.evaluation
@@ -186,5 +191,7 @@ def finding_of(visit: Visit, one: Finding, names: lists.Names) -> Values:
         "window_start": datetime.fromisoformat(e["window_start"]) if e.get("window_start") else None,
         "window_end": datetime.fromisoformat(e["window_end"]) if e.get("window_end") else None,
         "times": observed / expected_ if observed is not None and expected_ else None,
-        "contacts": len(one.interaction_ids),
+        "contacts": len(behind(one)),
+        "phase": one.phase,
+        "phase_name": voice.maybe("phase", one.phase),
     }
