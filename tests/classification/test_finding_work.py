@@ -261,16 +261,27 @@ async def test_a_finding_nobody_acts_on_is_told_to_higher_levels_by_size_harm_an
     clock = SimulatedClock(NOW)
     async with running(classification, clock=clock) as run:
         await publish(run)
+
+        async def levels(finding: str) -> Any:
+            return (await run.client.get(f"{API}/findings/{finding}")).json()["levels"]
+
         await emit(run, [contact(index, ORIGIN + timedelta(days=5)) for index in range(55)])
+        await emit(run, [contact(100 + index, ORIGIN + timedelta(days=5), motive="care.rude") for index in range(5)])
         await run.settle()
         await opened(run)
+        await opened(run, "f2", {"motive": "care.rude", "touchpoint": "store"})
         await run.settle()
-        levels = (await run.client.get(f"{API}/findings/f1")).json()["levels"]
-        assert levels == ["direction"]  # 55 customers; the area is told by age
+        assert (await levels("f1"), await levels("f2")) == (["direction"], [])  # 55 customers; 5
         for _ in range(8):
             clock.advance(clock.now() + timedelta(days=1))
             await run.settle()
-        assert (await run.client.get(f"{API}/findings/f1")).json()["levels"] == ["direction", "area"]
+        # Nobody did anything for a week: the area is told, where nobody above it was.
+        assert (await levels("f1"), await levels("f2")) == (["direction"], ["area"])
+        await emit(run, [contact(200 + index, ORIGIN + timedelta(days=6), motive="care.rude") for index in range(50)])
+        await run.settle()
+        clock.advance(clock.now() + timedelta(days=1))
+        await run.settle()
+        assert await levels("f2") == ["area", "direction"]
         await equal_to_their_folds(run)
 
 

@@ -61,13 +61,17 @@ def idle_days(state: Finding, now: datetime) -> float:
 def due(
     state: Finding, levels: Sequence[Level], customers: int, severe: int, now: datetime
 ) -> list[tuple[str, Mapping[str, float]]]:
-    """The levels that should know and were not told, lowest first, each with the conditions that were met."""
+    """The levels that should know and were not told, lowest first, each with the conditions that were met.
+
+    Once a level knows, those below it are passed over: whom the direction asks about it has been told by the direction.
+    """
     if not state.open:
         return []
     seen = {"customers": float(customers), "severe": float(severe), "days": round(idle_days(state, now), 2)}
     found: list[tuple[str, Mapping[str, float]]] = []
-    for level in levels:
+    told = max((place for place, level in enumerate(levels) if level.name in state.levels), default=-1)
+    for level in levels[told + 1 :]:
         met = {name: seen[name] for name, least in level.at_least.items() if seen[name] >= least}
-        if met and level.name not in state.levels:
+        if met:
             found.append((level.name, met))
     return found
