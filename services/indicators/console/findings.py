@@ -81,7 +81,7 @@ async def one_finding(visit: Visit, finding_id: str) -> Values:
     shown = [fact for fact in found.history if fact.what != "finding.joined"]
     joined = [fact for fact in found.history if fact.what == "finding.joined" and fact.data.get("interaction_ids")]
     history = [
-        {"at": fact.at, "what": voice.maybe("event", fact.what), "by": fact.data.get("by"), "reason": _reason(visit, fact.data), "verdict": voice.maybe("verdict", fact.data["verdict"]) if "verdict" in fact.data else None}
+        {"at": fact.at, "what": voice.maybe("event", fact.what), "by": voice.maybe("by", fact.data["by"]) if fact.data.get("by") else None, "reason": _reason(visit, fact.data), "verdict": voice.maybe("verdict", fact.data["verdict"]) if "verdict" in fact.data else None}
         for fact in shown
     ]  # fmt: skip
     wanted = ("do.", "finding.", "same.", "judgement.", "nature.", "phase.", "motive.", "touchpoint.", "channel.")
@@ -124,7 +124,9 @@ async def one_finding(visit: Visit, finding_id: str) -> Values:
 
 def _reason(visit: Visit, data: Mapping[str, Any]) -> str | None:
     """A code of ours as words, a person's words as they are."""
-    reason = data.get("reason") or data.get("level")
+    if data.get("level"):
+        return visit.voice.maybe("level", data["level"])
+    reason = data.get("reason")
     return None if reason is None else visit.voice.maybe("judgement", reason)
 
 
@@ -142,7 +144,7 @@ def _plain(visit: Visit, found: Finding) -> list[str]:
             customers=voice.n(e["customers"]),
             contacts=voice.n(e["contacts"]),
             expected=voice.n(e["expected"], 1),
-            upper=voice.n(e["upper"], 1),
+            upper=voice.n(e["upper"]),
             observed=voice.n(e["observed"]),
         )
     ]
@@ -176,10 +178,15 @@ def _reasons(visit: Visit, found: Finding, names: lists.Names) -> list[Values]:
     shown: list[Values] = []
     for term in found.reasons:
         kind, detail = str(term["evidence"]), term.get("detail")
-        share = f"{voice.n(100 * term['value'])} %"
+        share = f"{voice.n(100 * term['value'], 0)} %"
         if kind == "causes":
             detail = voice.maybe("nature", detail)
-        values = {"of": voice.n(term["of"]), "share": share, "what": detail or "", "days": voice.n(term["value"])}
+        values = {
+            "of": voice.n(round(term["of"])),
+            "share": share,
+            "what": detail or "",
+            "days": voice.n(round(term["value"])),
+        }
         if kind == "supplier" and not detail:
             text = voice.t("reason.no_supplier", of=values["of"])
         elif kind == "change" and term["value"] < 1:

@@ -152,7 +152,8 @@ def contact_of(visit: Visit, row: Any, names: lists.Names, opened: documents.Wor
         "channel": voice.maybe("channel", row["channel"]),
         "customer": row["customer_id"],
         "case": row["case_id"],
-        "touchpoint": row["touchpoint"],
+        "touchpoint": row["touchpoint"]
+        and code_name(voice, documents.section_of(names, "touchpoint"), "touchpoint", row["touchpoint"]),
         "motive": code_name(voice, documents.section_of(names, "motive"), "motive", row["motive"] or "unknown"),
         "cause": code_name(voice, documents.section_of(names, "cause"), "cause", row["cause"] or "unknown"),
         "text": text,
