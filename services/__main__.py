@@ -21,6 +21,7 @@ PLUGINS = (
     "services.classification.classifier_cli",
     "services.classification.cli_recode",
     "services.classification.detect_cli",
+    "services.classification.cli_inputs",
     "services.indicators.cli",
     "services.demo.cli",
     "services.verify",

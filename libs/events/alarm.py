@@ -52,7 +52,7 @@ class Alarm:
         self.busy = False
         self.fired = 0
         self.next_due: datetime | None = None  # as far as this process knows
-        self.known = False  # whether next_due was ever read
+        self.known = False  # whether next_due is what was read
         self._woken = asyncio.Event()
         self._stopping = False
         store.on_commit(self._committed)
@@ -216,6 +216,7 @@ class Alarm:
     async def _look(self) -> None:
         """Learn when the next one is due."""
         self.next_due = None  # a commit from here on lowers it; what was committed before is in the answer
+        self.known = False  # a clock that is moved meanwhile makes due what nobody knows of yet
         async with self.store.reading() as connection:
             found = (await connection.execute(select(func.min(self.store.tables.timers.c.due)))).scalar_one()
         self._lower(found)

@@ -11,7 +11,9 @@ from libs.service.service import Service
 from libs.service.settings import BadSettings, load
 from services.classification import encoder as encoders
 from services.classification.api import (
+    finding_work,
     findings,
+    inputs,
     interactions,
     models,
     monitors,
@@ -19,13 +21,18 @@ from services.classification.api import (
     recodings,
     review,
     rulebook,
+    shadow,
     topics,
+    verdicts,
 )
 from services.classification.api.context import Context
 from services.classification.books import Books
 from services.classification.coding import Coding
+from services.classification.domain.escalation import BadRules, parse
 from services.classification.domain.monitor import Rules
 from services.classification.emerging import Emerging
+from services.classification.escalating import Escalating
+from services.classification.joining import Joining
 from services.classification.judging import Judging
 from services.classification.learner import Lessons
 from services.classification.measuring import Measuring
@@ -36,6 +43,7 @@ from services.classification.recoding import Recoding
 from services.classification.refitting import Refitting
 from services.classification.reviewing import Reviewing
 from services.classification.settings import ClassificationSettings
+from services.classification.shadow import Shadow
 from services.classification.subscriptions import Dependencies, consumers, timer_handlers
 from services.classification.verdicts import Publisher
 from services.classification.waiting import Waiting
@@ -51,6 +59,10 @@ async def build(environment: Environment) -> Service:
         zone = ZoneInfo(settings.time_zone)
     except (KeyError, ValueError, OSError):
         raise BadSettings(f"LAZO_CLASSIFICATION_TIME_ZONE: there is no time zone {settings.time_zone!r}") from None
+    try:
+        levels = parse(settings.escalation)
+    except BadRules as error:
+        raise BadSettings(f"LAZO_CLASSIFICATION_ESCALATION: {error}") from None
     waiting = Waiting(
         lateness=timedelta(hours=settings.lateness_hours),
         quiet=timedelta(hours=settings.quiet_hours),
@@ -79,7 +91,10 @@ async def build(environment: Environment) -> Service:
     )
     recoding = Recoding(books, coding)
     monitor = Monitor(rules, waiting, Publisher(books, rules, waiting))
-    dependencies = Dependencies(coding, monitor, Judging(waiting), emerging, lessons, recoding, refitting)
+    escalating = Escalating(levels, waiting)
+    dependencies = Dependencies(
+        coding, monitor, Judging(waiting), emerging, lessons, recoding, refitting, Joining(escalating), escalating
+    )
     runtime = Runtime(
         service=NAME,
         engine=environment.engine(NAME),
@@ -102,7 +117,8 @@ async def build(environment: Environment) -> Service:
     )
     preview = Preview(environment.engine(NAME), environment.log, environment.vault, books, rules, lessons)
     app.include_router(rulebook.router(context, preview))
-    for room in (monitors, findings):
+    app.include_router(shadow.router(context, Shadow(environment.engine(NAME), rules)))
+    for room in (monitors, findings, finding_work, verdicts, inputs):
         app.include_router(room.router(context))
     app.state.lessons = lessons
     app.include_router(models.router(context))

@@ -1,7 +1,7 @@
-"""Findings on the store: commands decided on their stream, and the row that follows from it."""
+"""Findings on the store: commands decided on their stream, and the rows, lessons and timers that follow from them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -11,23 +11,41 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events.catalogue import decode
-from libs.events.catalogue.findings import ActionImplemented, FindingOpened
+from libs.events.catalogue.base import EventData
+from libs.events.catalogue.findings import (
+    ActionCancelled,
+    ActionImplemented,
+    FindingClosed,
+    FindingDismissed,
+    FindingOpened,
+    FindingReopened,
+    FindingSplit,
+)
 from libs.events.envelope import Event
 from libs.events.ids import natural_id
 from libs.events.store import Cause, Draft, Unit
 from services.classification import tables
-from services.classification.domain.findings import Command, Finding, decide, evolve, fold, judgement_due
+from services.classification.domain.findings import (
+    Command,
+    Finding,
+    Group,
+    Status,
+    decide,
+    evolve,
+    fold,
+    judgement_due,
+)
+from services.classification.teaching import slice_key, teach
+from services.classification.titles import part_title
 from services.classification.waiting import Waiting
 
 JUDGE_ACTION = "judge-action"
+JOIN = "join-finding"
+ESCALATE = "escalate-finding"
 
 
 def stream_of(finding_id: str) -> str:
     return f"finding/{finding_id}"
-
-
-def slice_key(slice_: Mapping[str, str]) -> str:
-    return "|".join(f"{name}={slice_[name]}" for name in sorted(slice_))
 
 
 async def load(unit: Unit, finding_id: str) -> Finding | None:
@@ -39,20 +57,76 @@ async def carry_out(
 ) -> Finding:
     """Decide and write down; the finding afterwards. Raises Refused, ConcurrencyConflict."""
     state = await load(unit, finding_id)
+    if isinstance(command, Group) and command.into is not None and state is not None:
+        command = await _looked_into(unit, state, command)
     for data in decide(state, command, unit.now):
         assert state is not None
         draft = Draft(stream=stream_of(finding_id), data=data, key=finding_id, time=unit.now, cause=cause)
         unit.emit(draft, expected=state.version)
-        state = evolve(state, data)
+        before, state = state, evolve(state, data)
         assert state is not None
-        if isinstance(data, ActionImplemented) and state.action is not None:
-            due = judgement_due(state.action, waiting.quiet)
-            assert due is not None
-            unit.schedule(JUDGE_ACTION, state.action.action_id, max(due, unit.now), {"finding": finding_id})
+        await _follow(unit, before, state, data, waiting, cause)
     assert state is not None
     await unit.flush()
     await keep(unit.connection, state)
     return state
+
+
+async def _looked_into(unit: Unit, state: Finding, command: Group) -> Group:
+    """The order with what it takes to know of the other finding."""
+    assert command.into is not None
+    other = await load(unit, command.into)
+    table = tables.findings
+    members = select(table.c.finding_id).where(table.c.part_of == state.finding_id).limit(1)
+    leads = (await unit.connection.execute(members)).first() is not None
+    return replace(
+        command,
+        leads=leads,
+        nested=other is not None and other.group is not None,
+        over=other is None or not other.open,
+    )
+
+
+async def _follow(
+    unit: Unit, before: Finding, state: Finding, data: EventData, waiting: Waiting, cause: Event | Cause | None
+) -> None:
+    """What an event of a finding brings with it."""
+    match data:
+        case ActionImplemented() if state.action is not None:
+            due = judgement_due(state.action, waiting.quiet)
+            assert due is not None
+            unit.schedule(JUDGE_ACTION, state.action.action_id, max(due, unit.now), {"finding": state.finding_id})
+        case ActionCancelled():
+            unit.cancel(JUDGE_ACTION, data.action_id)
+        case FindingDismissed():
+            unit.cancel(ESCALATE, state.finding_id)
+            await teach(unit, state.finding_id, state.slice, data.by, data.reason, cause=cause)
+        case FindingClosed():
+            unit.cancel(ESCALATE, state.finding_id)
+        case FindingReopened():
+            unit.schedule(JOIN, state.finding_id, unit.now, {})
+            unit.schedule(ESCALATE, state.finding_id, unit.now, {})
+            if before.status is Status.DISMISSED:
+                await teach(unit, state.finding_id, state.slice, data.by, data.reason, withdrawn=True, cause=cause)
+        case FindingSplit():
+            for identity, where in data.parts.items():
+                await open_finding(unit, _part(state, identity, where, unit), cause)
+            unit.schedule(JOIN, state.finding_id, unit.now, {})
+        case _:
+            pass
+
+
+def _part(state: Finding, identity: str, where: Mapping[str, str], unit: Unit) -> FindingOpened:
+    return FindingOpened(
+        finding_id=identity,
+        slice=dict(where),
+        nature=state.nature,
+        verdict_id=state.verdict_id,
+        opened_at=unit.now,
+        since=state.since,
+        title=part_title(state.title, state.slice, where),
+        split_from=state.finding_id,
+    )
 
 
 async def open_finding(unit: Unit, opened: FindingOpened, cause: Event | Cause | None) -> bool:
@@ -72,6 +146,8 @@ async def open_finding(unit: Unit, opened: FindingOpened, cause: Event | Cause |
     state = evolve(None, opened)
     assert state is not None
     await keep(unit.connection, state)
+    unit.schedule(JOIN, opened.finding_id, unit.now, {}, cause=cause)
+    unit.schedule(ESCALATE, opened.finding_id, unit.now, {}, cause=cause)
     return True
 
 
@@ -102,6 +178,14 @@ def finding_row(state: Finding) -> dict[str, Any]:
         "reopened": state.reopened,
         "actions": to_jsonable_python([asdict(action) for action in state.actions]),
         "version": state.version,
+        "confirmed_by": state.confirmed_by,
+        "investigation": None if state.investigation is None else to_jsonable_python(asdict(state.investigation)),
+        "proposals": to_jsonable_python([asdict(proposal) for proposal in state.proposals]),
+        "levels": list(state.levels),
+        "part_of": state.group,
+        "parts": {identity: dict(where) for identity, where in state.parts.items()},
+        "split_from": state.split_from,
+        "ended_at": state.ended_at,
     }
 
 
@@ -111,3 +195,18 @@ async def keep(connection: AsyncConnection, state: Finding) -> None:
     statement: Any = make(tables.findings)
     replaced = {name: statement.excluded[name] for name in row if name != "finding_id"}
     await connection.execute(statement.on_conflict_do_update(index_elements=["finding_id"], set_=replaced), [row])
+
+
+__all__ = [
+    "ESCALATE",
+    "JOIN",
+    "JUDGE_ACTION",
+    "carry_out",
+    "finding_row",
+    "keep",
+    "load",
+    "open_finding",
+    "open_for",
+    "slice_key",
+    "stream_of",
+]

@@ -3,6 +3,8 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.classification.domain.escalation import DEFAULT
+
 
 class ClassificationSettings(BaseSettings):
     """The monitor's false alarms, waiting times and calendar."""
@@ -52,4 +54,15 @@ class ClassificationSettings(BaseSettings):
     )
     promote: bool = Field(
         default=True, description="put a fitted model in force by itself when it is better on held-back corrections"
+    )
+    escalation: str = Field(
+        default=DEFAULT,
+        description="levels that are told of a finding, lowest first, each with conditions of which one suffices: "
+        "customers, severe (customers with a grave motive), days (nothing done)",
+    )
+    chain_days: int = Field(
+        default=30,
+        ge=1,
+        le=365,
+        description="a customer who returns over the same motive within so many days goes on with a chain",
     )

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import CustomerErased, InteractionRecorded
-from libs.events.catalogue.topics import CLASSIFICATIONS, INTERACTIONS
+from libs.events.catalogue.topics import CLASSIFICATIONS, FEEDBACK, INTERACTIONS
 from libs.events.subscriptions import ConsumerSpec, Subscription
 from libs.events.timers import TimerHandler
+from services.classification import outcomes
 from services.classification.books import RECODE
 from services.classification.coding import Coding
-from services.classification.desk import JUDGE_ACTION
+from services.classification.desk import ESCALATE, JOIN, JUDGE_ACTION
 from services.classification.emerging import TOPICS, Emerging
+from services.classification.escalating import Escalating
+from services.classification.joining import Joining
 from services.classification.judging import Judging
 from services.classification.learner import LEARN, Lessons
 from services.classification.monitoring import DAY, GATHER, Monitor
@@ -29,6 +32,8 @@ class Dependencies:
     lessons: Lessons
     recoding: Recoding
     refitting: Refitting
+    joining: Joining
+    escalating: Escalating
 
 
 def subscriptions(deps: Dependencies) -> list[Subscription]:
@@ -37,16 +42,21 @@ def subscriptions(deps: Dependencies) -> list[Subscription]:
         Subscription("classification.coding", "reactor", (InteractionRecorded,), deps.coding.code),
         Subscription("classification.forgetting", "reactor", (CustomerErased,), deps.coding.keeping.forget),
         Subscription("classification.unlearning", "reactor", (CustomerErased,), deps.lessons.forget),
+        Subscription("classification.outcomes", "projector", outcomes.TYPES, outcomes.take),
+        # Before the monitor: a verdict reached in this batch reads its evidence from what joining wrote down.
+        Subscription("classification.joining", "reactor", (InteractionClassified,), deps.joining.take),
         Subscription("classification.monitor", "reactor", (InteractionClassified,), deps.monitor.take),
     ]
 
 
 def consumers(deps: Dependencies) -> list[ConsumerSpec]:
     """Coding scales with the partitions. The monitor needs all facts of a slice and has a group of its own."""
-    *coding, monitor = subscriptions(deps)
+    *coding, cases, joining, monitor = subscriptions(deps)
+    watching = [joining, monitor]
     return [
         ConsumerSpec("classification", (INTERACTIONS,), coding),
-        ConsumerSpec("classification.monitor", (CLASSIFICATIONS,), [monitor], max_records=2_000, exclusive=True),
+        ConsumerSpec("classification.outcomes", (FEEDBACK,), [cases]),
+        ConsumerSpec("classification.monitor", (CLASSIFICATIONS,), watching, max_records=2_000, exclusive=True),
     ]
 
 
@@ -57,6 +67,8 @@ def timer_handlers(deps: Dependencies) -> dict[str, TimerHandler]:
         DAY: deps.monitor.pass_day,
         GATHER: deps.monitor.gathered,
         JUDGE_ACTION: deps.judging.due,
+        JOIN: deps.joining.gather,
+        ESCALATE: deps.escalating.due,
         TOPICS: deps.emerging.due,
         LEARN: deps.refitting.learn,
         RECODING: deps.recoding.run,

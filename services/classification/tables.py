@@ -217,8 +217,120 @@ findings = Table(
     Column("reopened", Integer, nullable=False),
     Column("actions", JSON, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("confirmed_by", String),
+    Column("investigation", JSON),
+    Column("proposals", JSON, nullable=False),
+    Column("levels", JSON, nullable=False),
+    Column("part_of", String),  # the finding it is grouped under
+    Column("parts", JSON, nullable=False),  # findings split off from it, with their slices
+    Column("split_from", String),
+    Column("ended_at", UtcDateTime),
+    Index("findings_part_of", "part_of"),
     Index("findings_slice", "slice_key", "open"),
     Index("findings_list", "opened_at", "finding_id"),
+)
+
+# What the newest decision says of each contact beside motive and place: what findings are joined by and natures are read from.
+particulars = Table(
+    "particulars",
+    metadata,
+    Column("interaction_id", String, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("customer_id", String, nullable=False),
+    Column("occurred_at", UtcDateTime, nullable=False),
+    Column("counted", Boolean, nullable=False),  # compliments and suggestions are no problems
+    Column("motive", String, nullable=False),
+    Column("cause", String, nullable=False),
+    Column("severity", String),
+    Column("channel", String),
+    Column("touchpoint", String),
+    Column("location", String),
+    Column("product", String),
+    Column("team", String),
+    Column("agent", String),
+    Column("supplier", String),
+    Column("segment", String),
+    Column("procedure", String),
+    Column("procedure_version", Integer),
+    Column("norm", String),
+    Column("signed", Boolean),
+    Index("particulars_motive", "motive", "occurred_at"),
+    Index("particulars_customer", "customer_id", "occurred_at"),
+)
+
+# What became of each case: a plain function of its events on `lazo.feedback`.
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("case_id", String, primary_key=True),
+    Column("interaction_id", String),
+    Column("customer_id", String, nullable=False),
+    Column("outcome", String),
+    Column("outcome_at", UtcDateTime),
+    Column("procedure", String),  # that whoever answered says was followed
+    Column("procedure_at", UtcDateTime),
+    Column("helped", String),
+    Column("score", Integer),
+    Column("answered_at", UtcDateTime),
+    Index("outcomes_interaction", "interaction_id"),
+)
+
+# Which contacts belong to which finding: a plain function of the streams `finding-links/<id>`.
+links = Table(
+    "links",
+    metadata,
+    Column("finding_id", String, nullable=False),
+    Column("interaction_id", String, nullable=False),
+    Column("joined_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("finding_id", "interaction_id"),
+    Index("links_interaction", "interaction_id"),
+)
+
+# What dismissals taught: a plain function of the streams `threshold/<finding>`.
+thresholds = Table(
+    "thresholds",
+    metadata,
+    Column("finding_id", String, primary_key=True),
+    Column("slice", JSON, nullable=False),
+    Column("slice_key", String, nullable=False),
+    Column("factor", Float, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("by", String, nullable=False),
+    Column("reason", String),
+    Column("withdrawn", Boolean, nullable=False),
+    Index("thresholds_slice", "slice_key", "withdrawn"),
+)
+
+# What changed in the house: a plain function of the streams `change/<id>`.
+changes = Table(
+    "changes",
+    metadata,
+    Column("change_id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("what", String, nullable=False),
+    Column("code", String),
+    Column("version", Integer),
+    Column("where", JSON, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("by", String, nullable=False),
+    Column("withdrawn", Boolean, nullable=False),
+    Index("changes_at", "at", "change_id"),
+)
+
+# How many there were who could complain: the newest figure of each unit, slice and period.
+exposures = Table(
+    "exposures",
+    metadata,
+    Column("unit", String, nullable=False),
+    Column("slice_key", String, nullable=False),
+    Column("since", Date, nullable=False),
+    Column("until", Date, nullable=False),
+    Column("slice", JSON, nullable=False),
+    Column("amount", Float, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("by", String, nullable=False),
+    PrimaryKeyConstraint("unit", "slice_key", "since", "until"),
 )
 
 # Which team first signed which version of a procedure: a plain function of the streams `procedure/<code>`.

@@ -33,6 +33,12 @@ def title(where: Mapping[str, str], book: Rulebook | None, chronic: bool) -> dic
     return titles
 
 
+def part_title(whole: Mapping[str, str], outer: Mapping[str, str], inner: Mapping[str, str]) -> dict[str, str]:
+    """The title of a part: the whole's, and what it was narrowed to."""
+    added = ", ".join(value for name, value in inner.items() if name not in outer)
+    return {language: f"{text} ({added})" for language, text in whole.items()}
+
+
 def _name(entry: Entry | None, code: str, language: str) -> str:
     if entry is None:
         return {"es": "motivo sin codificar", "en": "uncoded motive"}[language] if code == "unknown" else code

@@ -22,16 +22,17 @@ from services.classification.desk import open_finding, open_for, slice_key
 from services.classification.domain import chronic
 from services.classification.domain.episodes import Episode, Numbers
 from services.classification.domain.monitor import METHOD, WINDOWS, Rules
-from services.classification.domain.natures import infer
+from services.classification.domain.natures import METHOD as NATURE_METHOD
+from services.classification.domain.natures import read
 from services.classification.domain.numeric import upper_limit
 from services.classification.domain.peers import Chronic, Peers
-from services.classification.domain.rulebook import Rulebook
 from services.classification.domain.watch import Key, Watch
+from services.classification.evidence import Window, collect
+from services.classification.teaching import held_back, lesson_of
 from services.classification.titles import title
 from services.classification.waiting import Waiting
 
 NEWEST = 500
-NATURE_BASELINE = 182
 Step = list[Any]  # verdict, decided, window's end, window, count: JSON
 
 
@@ -170,7 +171,8 @@ class Publisher:
             customers=0,
             contacts=0,
             baseline=watch.baseline(key, numbers.day, numbers.lane),
-            parameters={name: round(value, 12) for name, value in parameters.items()},
+            # Twelve digits that tell something: rounded to twelve places a p of 1e-17 would stand as 0.
+            parameters={name: float(f"{value:.12g}") for name, value in parameters.items()},
         )
 
     async def publish_chronic(
@@ -236,28 +238,35 @@ class Publisher:
         version = await self._books.version(unit.connection)
         book = await self._books.book(unit.connection, version) if version else None
         contacts = await _contacts(unit.connection, judged, self._waiting)
-        reading = await self._nature(unit.connection, judged, book)
-        parameters = {
-            **judged.evaluation.parameters,
-            **{f"nature_{name}": share for name, share in reading.weights.items()},
-        }
-        evaluation = judged.evaluation.model_copy(
-            update={"customers": contacts.customers, "contacts": contacts.contacts, "parameters": parameters}
-        )
         dimension = "touchpoint" if judged.series == WATCHED else "location"
         where = {"motive": judged.motive, dimension: judged.place} if judged.place else {"motive": judged.motive}
+        window = Window(where, judged.first, judged.last, chronic=judged.series == PEERS)
+        reading = read(await collect(unit.connection, window, book, self._waiting, unit.now))
+        evaluation = judged.evaluation.model_copy(
+            update={"customers": contacts.customers, "contacts": contacts.contacts}
+        )
+        verdict, taught_by = judged.verdict, tuple[str, ...]()
+        if verdict is Verdict.SYSTEMIC:
+            lesson = await lesson_of(unit.connection, where)
+            short = held_back(evaluation, lesson)
+            if short is not None:
+                verdict, evaluation, taught_by = Verdict.NOT_ENOUGH_EVIDENCE, short, lesson.taught_by
         since = contacts.since or evaluation.window_start
         data = VerdictReached(
             verdict_id=judged.verdict_id,
             finding_id=judged.finding_id,
             slice=where,
-            verdict=judged.verdict,
+            verdict=verdict,
             nature=reading.nature,
             evaluation=evaluation,
             since=since,
             interaction_ids=contacts.newest,
             rulebook_version=version,
             revision=judged.revision,
+            reasons=list(reading.terms),
+            natures=dict(reading.natures),
+            nature_method=NATURE_METHOD if reading.terms else None,
+            taught_by=list(taught_by),
         )
         unit.emit(
             Draft(
@@ -270,7 +279,7 @@ class Publisher:
             )
         )
         await _keep(unit.connection, verdict_row(data, judged.series, judged.place, judged.start, ended, steps))
-        if judged.verdict is Verdict.SYSTEMIC:
+        if verdict is Verdict.SYSTEMIC:
             opened = FindingOpened(
                 finding_id=judged.finding_id,
                 slice=where,
@@ -281,32 +290,6 @@ class Publisher:
                 title=title(where, book, judged.series == PEERS),
             )
             await open_finding(unit, opened, cause)
-
-    async def _nature(self, connection: AsyncConnection, judged: _Judged, book: Rulebook | None) -> Any:
-        table = tables.contacts
-        place = table.c.touchpoint if judged.series == WATCHED else table.c.location
-
-        async def causes(first: date, last: date) -> dict[str, int]:
-            query = (
-                select(table.c.cause, func.count(table.c.customer_id.distinct()).label("customers"))
-                .where(table.c.counted, table.c.motive == judged.motive, place == judged.place)
-                .where(table.c.day >= first, table.c.day <= last)
-                .group_by(table.c.cause)
-            )
-            return {row.cause: row.customers for row in await connection.execute(query)}
-
-        days = (judged.last - judged.first).days + 1
-        within = (table.c.counted, table.c.motive == judged.motive, place == judged.place)
-        window = (*within, table.c.day >= judged.first, table.c.day <= judged.last)
-        query = select(table.c.supplier, func.count()).where(*window).group_by(table.c.supplier)
-        supplied = {supplier: number for supplier, number in await connection.execute(query)}  # noqa: C416  # rows are no pairs to mypy
-        total = sum(supplied.values())
-        share = max((number for supplier, number in supplied.items() if supplier), default=0) / total if total else 0.0
-        if judged.series == PEERS:  # it was never better: there is no past to compare with
-            return infer(await causes(judged.first, judged.last), days, {}, 0, book, share)
-        before = judged.first - timedelta(days=1)
-        baseline = await causes(before - timedelta(days=NATURE_BASELINE - 1), before)
-        return infer(await causes(judged.first, judged.last), days, baseline, NATURE_BASELINE, book, share)
 
     async def _withdraw(self, unit: Unit, row: Mapping[str, Any], cause: Event | Cause) -> None:
         """A correction took the ground away: what was said is taken back by a revision, the finding is left to people."""

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from libs.events.clock import SimulatedClock, SystemClock
+from services.demo.house import CHANGES, PROPOSALS, SIGNED, TEAMS, figures, investigation
 from services.demo.people_around import Update, case_id, reply, work
 from services.demo.plan import PLANTED, Planted
 from services.demo.text import Phrasebook
@@ -54,10 +55,24 @@ class Operation:
         for day in range(first, len(self.year.days)):
             contacts = self.year.days[day]
             midnight = self.year.start + timedelta(days=day)
+            await self.house(day)
             await self.step(midnight + STEP, contacts)
             if day % 7 == 6:
                 await self.review(day)
             progress(day + 1, self.sent)
+
+    async def house(self, day: int) -> None:
+        """What changes, what is counted and what is signed on a day."""
+        start = self.year.start
+        changes = [change.body(start) for change in CHANGES if change.day == day]
+        for path, body in (("changes", changes), ("exposure", figures(start, day))):
+            if body:
+                self._checked(await self.client.post(f"/classification/v1/{path}", json=body))
+        for code, version in SIGNED if day == 0 else ():
+            for team in TEAMS:
+                signed = {"version": version, "team": team, "signed_at": start.isoformat()}
+                path = f"/classification/v1/procedures/{code}/signatures"
+                self._checked(await self.client.post(path, json=signed))
 
     async def step(self, to: datetime, contacts: Sequence[Contact]) -> None:
         """One move of the clock and everything it brings."""
@@ -136,12 +151,22 @@ class Operation:
             self._checked(await self.client.post("/feedback/v1/answers", json=collected))
 
     async def review(self, day: int) -> None:
-        """The operation's weekly look: confirm what was opened, plan and carry out the actions of the plan."""
+        """The operation's weekly look: confirm or dismiss what was opened, investigate it, do what the plan says, propose."""
         page = self._checked(await self.client.get("/classification/v1/findings", params={"limit": "200"})).json()
         for finding in page["items"]:
             planted = _cause_of(finding)
-            if finding["status"] == "opened" and planted is not None:
+            if finding["status"] == "opened":
+                if planted is None:
+                    await self._command(
+                        finding, "dismiss", {"reason": "se revisaron los casos y no hay una causa común"}
+                    )
+                    continue
                 await self._command(finding, "confirm", {"reason": "visto en la revisión semanal"})
+                await self._command(finding, "assign", {"owner": "gerencia de servicio"})
+            elif finding["status"] == "confirmed" and planted is not None and finding["investigation"] is None:
+                await self._command(finding, "investigate", investigation(planted))
+            elif planted is not None and planted.name in PROPOSALS and finding["reopened"] and not finding["proposals"]:
+                await self._command(finding, "proposals", PROPOSALS[planted.name])
             if planted is None or planted.action_day is None or day < planted.action_day:
                 continue
             if planted.name in self._planned or finding["status"] in {"closed", "dismissed"}:

@@ -11,6 +11,14 @@ from libs.events.ids import natural_id
 from services.demo.plan import PLANTED
 from services.demo.year import SOURCE, Contact
 
+PROCEDURES = {
+    "billing.refund": "pr-refund",
+    "contract.permanence": "pr-permanence",
+    "billing.invoice": "pr-billing-claim",
+    "billing.wrong_charge": "pr-billing-claim",
+    "contract.cancel": "pr-cancel",
+}
+"""What agents say they followed, where they say it."""
 _PLANTED = {planted.name: planted for planted in PLANTED}
 
 
@@ -61,7 +69,8 @@ def work(seed: int, contact: Contact) -> list[Update]:
         return at
 
     at = step(contact.at + timedelta(hours=draw.uniform(0.1, 7)), "assigned")
-    at = step(at + timedelta(hours=min(600.0, draw.lognormvariate(3.7, 0.9))), "responded")
+    followed = {"procedure": PROCEDURES[contact.motive]} if contact.motive in PROCEDURES else {}
+    at = step(at + timedelta(hours=min(600.0, draw.lognormvariate(3.7, 0.9))), "responded", **followed)
     at = step(at + timedelta(hours=draw.uniform(0.2, 30)), "resolved", outcome=_outcome(draw, contact))
     if draw.random() < (0.10 if contact.fair else 0.03):
         at = step(at + timedelta(days=draw.uniform(1, 9)), "reopened")
@@ -74,6 +83,8 @@ def _outcome(draw: random.Random, contact: Contact) -> str:
     nature = _PLANTED[contact.planted].nature if contact.planted else ""
     if nature == "explanation":
         return draw.choices(("explained", "partly_upheld"), (0.85, 0.15))[0]
+    if nature == "norm":  # the rule was applied as it stands
+        return draw.choices(("not_upheld", "partly_upheld", "explained"), (0.65, 0.2, 0.15))[0]
     if contact.fair:
         return draw.choices(("upheld", "partly_upheld", "explained"), (0.7, 0.2, 0.1))[0]
     return draw.choices(("not_upheld", "explained", "partly_upheld"), (0.55, 0.35, 0.1))[0]

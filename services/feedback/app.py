@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from libs.events.catalogue.topics import INTERACTIONS
+from libs.events.catalogue.topics import FINDINGS, INTERACTIONS
 from libs.events.runtime import Runtime
 from libs.events.subscriptions import ConsumerSpec
 from libs.service.environment import Environment
@@ -21,7 +21,7 @@ from services.feedback.hub import Hub
 from services.feedback.regimes import BadRegime, Regimes
 from services.feedback.regimes import load as load_regimes
 from services.feedback.settings import FeedbackSettings
-from services.feedback.subscriptions import Dependencies, subscriptions, timer_handlers
+from services.feedback.subscriptions import Dependencies, about_findings, subscriptions, timer_handlers
 from services.feedback.wording import Wording
 
 NAME = "feedback"
@@ -56,7 +56,10 @@ async def build(environment: Environment) -> Service:
         log=environment.log,
         vault=environment.vault,
         clock=environment.clock,
-        consumers=[ConsumerSpec(NAME, (INTERACTIONS,), subscriptions(dependencies))],
+        consumers=[
+            ConsumerSpec(NAME, (INTERACTIONS,), subscriptions(dependencies)),
+            ConsumerSpec(f"{NAME}.findings", (FINDINGS,), about_findings(dependencies)),
+        ],
         timers=timer_handlers(dependencies),
         settings=environment.machinery(),
     )

@@ -54,6 +54,7 @@ def case_row(state: Case) -> dict[str, Any]:
         "reopenings": standing.reopenings,
         "acknowledged_late": state.unacknowledged,
         "in_time": state.in_time,
+        "findings": list(state.findings),
         "version": state.version,
     }
 

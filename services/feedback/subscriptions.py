@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, text, tuple_, update
+from sqlalchemy import or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from libs.events.catalogue import decode
 from libs.events.catalogue.feedback import CaseOpened
+from libs.events.catalogue.findings import FindingJoined
 from libs.events.catalogue.interactions import CaseUpdateRecorded, CustomerErased, InteractionRecorded, Kind
 from libs.events.consumer import Subscription
 from libs.events.envelope import Event
@@ -25,6 +26,8 @@ from services.feedback.desk import Desk, Origin, Task
 from services.feedback.domain.decide import AcknowledgementDue, Due, SurveyDue
 from services.feedback.domain.reach import language, reach
 from services.feedback.domain.requests import Expire
+from services.feedback.linking import Linking, waiting
+from services.feedback.meeting import meet
 from services.feedback.regimes import Regimes
 
 SKEW = timedelta(days=1)
@@ -50,6 +53,11 @@ def subscriptions(deps: Dependencies) -> list[Subscription]:
         Subscription("feedback.case-updates", "reactor", (CaseUpdateRecorded,), reactions.take_updates),
         Subscription("feedback.erasure", "reactor", (CustomerErased,), reactions.forget),
     ]
+
+
+def about_findings(deps: Dependencies) -> list[Subscription]:
+    """The same for what classification finds."""
+    return [Subscription("feedback.findings", "reactor", (FindingJoined,), Linking(deps.desk).take)]
 
 
 def timer_handlers(deps: Dependencies) -> dict[str, TimerHandler]:
@@ -87,7 +95,7 @@ class Reactions:
         known = select(tables.cases.c.case_id).where(tables.cases.c.case_id.in_(ids))
         there = set((await unit.connection.execute(known)).scalars())
         contacts = [pair for pair in contacts if case_id_of(pair[1].interaction_id) not in there]
-        waiting = await self._updates_for(unit, [contact for _, contact in contacts])
+        updates = await self._updates_for(unit, [contact for _, contact in contacts])
         keys = await self._deps.vault.keys({contact.customer_id for _, contact in contacts})
         tasks: list[Task] = []
         fresh: set[str] = set()
@@ -99,8 +107,11 @@ class Reactions:
             tasks.append(Task(case_id, self._opening(event, contact, keys.get(contact.customer_id)), event))
             tasks += [
                 Task(case_id, update_, origin, fact_id(case_id, origin.id))
-                for update_, origin in waiting.get(contact.interaction_id, ())
+                for update_, origin in updates.get(contact.interaction_id, ())
             ]
+        tasks += await waiting(
+            unit.connection, {contact.interaction_id: case_id_of(contact.interaction_id) for _, contact in contacts}
+        )
         await self._deps.desk.apply(unit, tasks, fresh=fresh)
 
     def _opening(self, event: Event, contact: InteractionRecorded, key: bytes | None) -> CaseOpened:
@@ -244,19 +255,6 @@ class Reactions:
         ]
         await self._deps.desk.apply(unit, tasks, erased=True)
         await unit.connection.execute(update(table).where(table.c.customer_id.in_(people)).values(reply_channel=None))
-
-
-async def meet(unit: Unit, refs: Iterable[tuple[str, str | None]], interactions: Iterable[str]) -> None:
-    """Make transactions about the same references conflict where they would not see each other."""
-    if unit.connection.dialect.name == "sqlite":
-        return
-    places = sorted({*(f"{origin}\x1f{case_ref}" for origin, case_ref in refs), *interactions})
-    if places:
-        statement = text(
-            "INSERT INTO meetings (place, touched) SELECT unnest(CAST(:places AS text[])), 1"
-            " ON CONFLICT (place) DO UPDATE SET touched = meetings.touched + 1"
-        )
-        await unit.connection.execute(statement, {"places": places})
 
 
 def case_id_of(interaction_id: str) -> str:

@@ -4,7 +4,19 @@ Cases and requests are rows written in the transaction of the events they follow
 fold (`rows.py`). No text of a person stands in them; what was said is opened from the sealed events when it is asked for.
 """
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+)
 
 from libs.events.tables import UtcDateTime, machinery
 
@@ -42,6 +54,7 @@ cases = Table(
     Column("reopenings", Integer, nullable=False),
     Column("acknowledged_late", Boolean, nullable=False),
     Column("in_time", Boolean),  # None: neither answered nor past the due date
+    Column("findings", JSON, nullable=False),  # systemic causes that whoever works on it was told of
     Column("version", Integer, nullable=False),
     Column("stamp", BigInteger, nullable=False),  # of this writing; says whether a fold kept at hand is this row's
     Index("cases_ref", "origin", "case_ref"),
@@ -97,6 +110,20 @@ updates = Table(
     Column("data", LargeBinary, nullable=False),  # the event's JSON, sealed as it came
     Index("updates_ref", "origin", "case_ref"),
     Index("updates_interaction", "interaction_id"),
+)
+
+# What findings say of which contact. A finding may come to know a contact before its case is opened here.
+links = Table(
+    "links",
+    metadata,
+    Column("interaction_id", String, nullable=False),
+    Column("finding_id", String, nullable=False),
+    Column("nature", String),
+    Column("title", JSON, nullable=False),
+    Column("event_id", String, nullable=False),
+    Column("correlationid", String, nullable=False),
+    Column("traceparent", String),
+    PrimaryKeyConstraint("interaction_id", "finding_id"),
 )
 
 # PostgreSQL alone: whoever opens a case and whoever brings an update of its reference both write its row here, so that of

@@ -17,6 +17,7 @@ from libs.events.catalogue.feedback import (
     CaseAcknowledged,
     CaseAssigned,
     CaseClosed,
+    CaseLinked,
     CaseOpened,
     CaseOverdue,
     CaseReferred,
@@ -30,15 +31,25 @@ from libs.events.catalogue.feedback import (
     FeedbackRequested,
 )
 from libs.events.catalogue.findings import (
+    ActionCancelled,
     ActionImplemented,
     ActionJudged,
     ActionPlanned,
     FindingAssigned,
     FindingClosed,
     FindingConfirmed,
+    FindingCorrected,
     FindingDismissed,
+    FindingEscalated,
+    FindingGrouped,
+    FindingInvestigated,
+    FindingJoined,
     FindingOpened,
     FindingReopened,
+    FindingSplit,
+    ProposalMade,
+    ProposalSettled,
+    ThresholdTaught,
     VerdictReached,
 )
 from libs.events.catalogue.interactions import CustomerErased, InteractionRecorded, SourceRegistered
@@ -53,12 +64,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 MILESTONES: tuple[type[EventData], ...] = (
     CaseAcknowledged, CaseUnacknowledged, CaseAssigned, CaseResponded, CaseResolved, CaseReopened, CaseClosed, CaseReferred,
-    CaseOverdue,
+    CaseOverdue, CaseLinked,
 )  # fmt: skip
 FEEDBACK: tuple[type[EventData], ...] = (FeedbackRequested, FeedbackReported, FeedbackAnswered, FeedbackExpired)
 FINDINGS: tuple[type[EventData], ...] = (
     VerdictReached, FindingOpened, FindingConfirmed, FindingDismissed, FindingAssigned, FindingReopened, FindingClosed,
-    ActionPlanned, ActionImplemented, ActionJudged,
+    ActionPlanned, ActionImplemented, ActionJudged, ActionCancelled, FindingInvestigated, FindingCorrected, FindingEscalated,
+    FindingGrouped, FindingSplit, FindingJoined, ProposalMade, ProposalSettled, ThresholdTaught,
 )  # fmt: skip
 
 
@@ -125,7 +137,7 @@ def milestone(event: Event, d: dict[str, Any]) -> Row:
     get = d.get
     return (
         d["case_id"], event.id, what(event.type).removeprefix("case."), event.streamversion, us_of(d["at"]),
-        us(event.recordedtime), d["by"], get("agent"), get("team"), get("outcome"), get("procedure"), get("to"),
+        us(event.recordedtime), d["by"], get("agent"), get("team"), get("outcome"), get("procedure"), get("to") or get("finding_id"),
         # `reason` of a closing is a code of the house, not sealed; the others' are a person's words.
         get("text") or (None if event.type == CaseClosed.TYPE else get("reason")),
     )  # fmt: skip

@@ -246,7 +246,13 @@ def _of_feedback(event: Event, data: EventData, known: Row) -> list[tuple[str, R
         return [
             (
                 "milestones",
-                common | row | {"version": event.streamversion, "target": getattr(data, "to", None), "body": body},
+                common
+                | row
+                | {
+                    "version": event.streamversion,
+                    "target": getattr(data, "to", None) or getattr(data, "finding_id", None),
+                    "body": body,
+                },
             )
         ]
     need = getattr(data, "new_need", None)

@@ -2,20 +2,17 @@
 
 import math
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.events.catalogue.findings import Nature, Verdict
+from libs.events.catalogue.findings import Verdict
 from services.classification.domain.chronic import look
 from services.classification.domain.monitor import Rules, evaluate
-from services.classification.domain.natures import infer
 from services.classification.domain.numeric import beta_regularised, log_gamma, negative_binomial_tail, upper_limit
 from services.classification.domain.watch import Watch, fresh_days
-from services.classification.rulebook_file import read
 from tests.classification.streams import ORIGIN, WEEK, days, quiet
 
 DAYS = 300
@@ -194,20 +191,3 @@ def test_a_place_that_is_bad_from_the_start_stands_out_among_its_peers() -> None
     rows, columns = np.nonzero(look(counts).flagged)
     assert (3, 5) in set(zip(rows.tolist(), columns.tolist(), strict=True))
     assert len(rows) == 1
-
-
-def test_nature_is_read_from_what_there_is_more_of_than_usual_R13_R14_R15_R32() -> None:
-    book = read((Path(__file__).resolve().parents[2] / "deploy/rulebooks/operator.yaml").read_bytes()).book
-    usual = {"agent_rude": 182, "unknown": 900}
-    for cause, nature in (
-        ("refund_needs_paper_form", Nature.PROCEDURE),
-        ("norm_permanence_unfair", Nature.NORM),
-        ("invoice_layout_unclear", Nature.EXPLANATION),
-        ("supplier_fibre_cut", Nature.SUPPLIER),
-        ("unknown", Nature.UNKNOWN),
-    ):
-        found = infer({cause: 12, "agent_rude": 14}, 14, usual, 182, book)
-        assert found.nature is nature
-    assert infer({"crew_capacity": 9}, 14, {}, 0, book).nature is Nature.HUMAN
-    assert infer({"crew_capacity": 9}, 14, {}, 0, book, supplier_share=0.95).nature is Nature.SUPPLIER
-    assert infer({}, 14, {}, 0, None).nature is Nature.UNKNOWN

@@ -40,6 +40,7 @@ def test_both_languages_say_the_same_things_and_nothing_is_unused() -> None:
         "nature",
         "verdict",
         "finding.means",
+        "same",  # asked for by finding.js, by the code it was told
     }
     left = [
         key for key in unused if key.rpartition(".")[0] not in built | families and key.partition(".")[0] not in built

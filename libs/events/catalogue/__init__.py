@@ -2,7 +2,17 @@
 
 import orjson
 
-from libs.events.catalogue import classifications, coding, feedback, findings, interactions, models, rulebook, topics
+from libs.events.catalogue import (
+    classifications,
+    coding,
+    feedback,
+    findings,
+    inputs,
+    interactions,
+    models,
+    rulebook,
+    topics,
+)
 from libs.events.catalogue.base import EventData, Personal, PersonalText, _types, _upcasters, event, upcaster
 from libs.events.envelope import Event
 
@@ -18,6 +28,7 @@ __all__ = [
     "event",
     "feedback",
     "findings",
+    "inputs",
     "interactions",
     "model_of",
     "models",

@@ -93,6 +93,15 @@ class CaseUnacknowledged(_CaseEvent):
     acknowledge_by: datetime
 
 
+@event("lazo.case.linked.v1", FEEDBACK)
+class CaseLinked(_CaseEvent):
+    """What the customer complains of happens to others too: whoever works on the case is told of the finding (DISP 1.3.3R)."""
+
+    finding_id: str
+    nature: str | None = None
+    title: dict[str, str] = Field(default_factory=dict, description="language to text")
+
+
 @event("lazo.feedback.requested.v1", FEEDBACK)
 class FeedbackRequested(EventData):
     """A channel must send this. The request id is the idempotency key of every attempt."""

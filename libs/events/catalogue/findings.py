@@ -44,6 +44,19 @@ class Evaluation(BaseModel):
     parameters: dict[str, float] = Field(default_factory=dict)
 
 
+class NatureTerm(BaseModel):
+    """One piece of evidence about a failure's nature and how it weighs: log-odds by nature, for and against."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    evidence: str = Field(description="causes, explained, upheld, followed, known, concentrated, supplier or change")
+    value: float = Field(description="what was seen: a share from 0 to 1; for a change its days from the onset")
+    of: float = Field(description="of how many: customers, cases or contacts")
+    weights: dict[str, float] = Field(default_factory=dict, description="nature to log-odds (natural logarithm)")
+    detail: str | None = Field(default=None, description="which team, supplier or nature; what changed")
+    ref: str | None = Field(default=None, description="id of the change")
+
+
 @event("lazo.verdict.reached.v1", FINDINGS)
 class VerdictReached(EventData):
     """Isolated, systemic or not enough evidence, for one slice and one window. A revision supersedes the one before."""
@@ -58,6 +71,12 @@ class VerdictReached(EventData):
     interaction_ids: list[str] = Field(default_factory=list, description="contacts of the window, newest 500")
     rulebook_version: int
     revision: int = 1
+    reasons: list[NatureTerm] = Field(default_factory=list, description="what speaks for and against each nature")
+    natures: dict[str, float] = Field(default_factory=dict, description="nature to probability, from prior and reasons")
+    nature_method: str | None = Field(default=None, description="which table of weights")
+    taught_by: list[str] = Field(
+        default_factory=list, description="findings whose dismissal raised the threshold that this was judged by"
+    )
 
 
 @event("lazo.finding.opened.v1", FINDINGS)
@@ -69,6 +88,7 @@ class FindingOpened(EventData):
     opened_at: datetime
     since: datetime
     title: dict[str, str] = Field(default_factory=dict, description="language to text")
+    split_from: str | None = Field(default=None, description="the finding it was a part of")
 
 
 class _FindingCommand(EventData):
@@ -111,6 +131,8 @@ class ActionPlanned(_FindingCommand):
     due: date
     expected_ratio: float = Field(description="success: rate after over rate before is at most this")
     window_days: int
+    metric: str = Field(default="complainants", description="complainants, contacts or rate (complainants by exposure)")
+    slice: dict[str, str] = Field(default_factory=dict, description="where success is looked for; empty: the finding's")
 
 
 @event("lazo.action.implemented.v1", FINDINGS)
@@ -139,3 +161,111 @@ class ActionJudged(_FindingCommand):
     harmed: int = Field(default=0, description="customers who said it got worse")
     weeks_needed: int | None = Field(default=None, description="more weeks that would decide, where undecided")
     probabilities: dict[str, float] = Field(default_factory=dict, description="of each judgement but undecided")
+
+
+@event("lazo.action.cancelled.v1", FINDINGS)
+class ActionCancelled(_FindingCommand):
+    """It will not be done; another may be planned."""
+
+    action_id: str
+
+
+class CauseNode(BaseModel):
+    """A place in the tree of causes: an answer to "why?", or a branch of one of the six components."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    node_id: str
+    parent: str | None = Field(default=None, description="the node it explains; None: the problem itself")
+    text: str
+    component: str | None = Field(
+        default=None, description="product, procedures, facilities, systems, information, people"
+    )
+    cause: str | None = Field(default=None, description="rulebook code")
+    evidence: str | None = Field(default=None, description="what shows that it is so")
+    interaction_ids: list[str] = Field(default_factory=list)
+    root: bool = Field(default=False, description="where an action has to begin")
+
+
+@event("lazo.finding.investigated.v1", FINDINGS)
+class FindingInvestigated(_FindingCommand):
+    """Why it happens, as a tree. The newest stands for all before it (R11, R95)."""
+
+    method: str = Field(description="five_whys or ishikawa")
+    nodes: list[CauseNode]
+    conclusion: str | None = None
+    nature: Nature | None = None
+
+
+@event("lazo.finding.corrected.v1", FINDINGS)
+class FindingCorrected(_FindingCommand):
+    """A person says that it is of another nature."""
+
+    nature: Nature
+
+
+@event("lazo.finding.escalated.v1", FINDINGS)
+class FindingEscalated(_FindingCommand):
+    """It is due at a higher level: by its size, its harm or its age (R34)."""
+
+    level: str
+    because: dict[str, float] = Field(description="customers, days or harm to what it had come to")
+
+
+@event("lazo.finding.grouped.v1", FINDINGS)
+class FindingGrouped(_FindingCommand):
+    """It is a part of another finding, where work on it goes on; `into` None: it stands alone again."""
+
+    into: str | None = None
+
+
+@event("lazo.finding.split.v1", FINDINGS)
+class FindingSplit(_FindingCommand):
+    """Narrower slices of it became findings of their own."""
+
+    parts: dict[str, dict[str, str]] = Field(description="id of the new finding to its slice")
+
+
+@event("lazo.finding.joined.v1", FINDINGS)
+class FindingJoined(EventData):
+    """Contacts that belong to a finding: those that were there when it opened, and each one that came later."""
+
+    finding_id: str
+    at: datetime
+    nature: Nature = Nature.UNKNOWN
+    title: dict[str, str] = Field(default_factory=dict)
+    interaction_ids: list[str]
+    left: list[str] = Field(default_factory=list, description="contacts that were coded otherwise since")
+
+
+@event("lazo.proposal.made.v1", FINDINGS)
+class ProposalMade(_FindingCommand):
+    """A norm, policy or procedure should change (R23)."""
+
+    proposal_id: str
+    subject: str = Field(description="norm, policy or procedure")
+    code: str = Field(description="rulebook code of it")
+    text: str
+    owner: str | None = Field(default=None, description="who decides")
+
+
+@event("lazo.proposal.settled.v1", FINDINGS)
+class ProposalSettled(_FindingCommand):
+    """What became of it."""
+
+    proposal_id: str
+    outcome: str = Field(description="accepted, rejected, withdrawn or enacted")
+    rulebook_version: int | None = Field(default=None, description="that enacts it")
+
+
+@event("lazo.threshold.taught.v1", FINDINGS)
+class ThresholdTaught(EventData):
+    """A dismissal makes the monitor ask for more in that slice; `withdrawn` takes the lesson back."""
+
+    finding_id: str
+    slice: dict[str, str]
+    factor: float = Field(gt=0, le=1, description="the p an alarm needs is multiplied by this")
+    at: datetime
+    by: str
+    reason: str | None = None
+    withdrawn: bool = False

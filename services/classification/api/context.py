@@ -81,6 +81,11 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "in_future": ("{value} aún no ha llegado", "{value} has not come yet"),
     "unknown_topic": ("no existe el tema {value}", "there is no topic {value}"),
     "code_taken": ("«{value}» ya está en el libro de reglas", "'{value}' is in the rulebook already"),
+    "unknown_setting": ("el monitor no tiene un ajuste «{value}»", "the monitor has no setting '{value}'"),
+    "unknown_lesson": ("de ese hallazgo no se aprendió nada", "nothing was taught by that finding"),
+    "unknown_dimension": ("no se puede cortar por «{value}»", "there is no dimension '{value}'"),
+    "inverted": ("termina antes de empezar", "it ends before it begins"),
+    "too_long": ("son más de diez años", "it is more than ten years"),
     "moved_on": ("cambió entretanto: léalo de nuevo y decida", "it has changed meanwhile: read it again and decide"),
 }
 

@@ -4,51 +4,44 @@ from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Request
+from fastapi import APIRouter, Body, Depends, Query, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
 from libs.events.catalogue.findings import Nature
-from libs.events.errors import ConcurrencyConflict
-from libs.service.http import Paging, Principal, Problem, idempotent, paging
-from services.classification import desk, views
-from services.classification.api.context import Context, Reader, Writer, moved_on, of_finding
+from libs.service.http import Paging, Problem, paging
+from services.classification import finding_views, views
+from services.classification.api.carrying import CommandIn, IfMatch, Name, Reason, carry_out
+from services.classification.api.context import Context, Reader, Writer, of_finding
 from services.classification.domain.findings import (
+    METRICS,
     Assign,
+    CancelAction,
     Close,
-    Command,
     Confirm,
+    Correct,
     Dismiss,
     ImplementAction,
     PlanAction,
     Refused,
+    Reopen,
     Status,
 )
 
 STATES = ("open", *(status.value for status in Status))
-IfMatch = Annotated[str | None, Header(description='the version seen last, e.g. "3"; 412 when it has moved on')]
-Name = Annotated[str, Field(min_length=1, max_length=100)]
-Reason = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    by: Name | None = Field(default=None, description="who; the key's name when left out")
-    reason: Reason | None = None
-
-
-class ConfirmIn(_Body):
+class ConfirmIn(CommandIn):
     nature: Nature | None = Field(default=None, description="corrects the nature that was read from the causes")
 
 
-class AssignIn(_Body):
+class AssignIn(CommandIn):
     owner: Name
 
 
-class PlanActionIn(_Body):
+class PlanActionIn(CommandIn):
     """The success test is declared here, before the action: rate after over rate before at most `expected_ratio`."""
 
     description: Reason
@@ -56,9 +49,17 @@ class PlanActionIn(_Body):
     due: date
     expected_ratio: float = Field(description="above 0 and below 1; 0.5: half of before", allow_inf_nan=False)
     window_days: int = Field(description="7 to 365: how long after the action is looked at")
+    metric: str = Field(default="complainants", description=", ".join(METRICS))
+    slice: dict[str, Annotated[str, Field(min_length=1, max_length=200)]] = Field(
+        default_factory=dict, description="where success is looked for; the finding's own slice when left out"
+    )
 
 
-class ImplementActionIn(_Body):
+class CorrectIn(CommandIn):
+    nature: Nature
+
+
+class ImplementActionIn(CommandIn):
     implemented_at: AwareDatetime | None = Field(default=None, description="now when left out")
 
 
@@ -92,6 +93,29 @@ def router(context: Context) -> APIRouter:
             raise of_finding(Refused("unknown_finding"), request)
         return JSONResponse(jsonable_encoder(found), headers={"ETag": f'"{found["version"]}"'})
 
+    @routes.get("/findings/{finding_id}/interactions", summary="The contacts that belong to a finding, newest first")
+    async def get_contacts(
+        request: Request, principal: Reader, finding_id: str, paged: Annotated[Paging, Depends(paging)]
+    ) -> dict[str, Any]:
+        async with context.store.reading() as connection:
+            if await views.finding(connection, finding_id) is None:
+                raise of_finding(Refused("unknown_finding"), request)
+            items = await finding_views.behind(connection, finding_id, after=paged.position, limit=paged.limit)
+        return paged.page(items, lambda item: [item["occurred_at"].isoformat(), item["interaction_id"]])
+
+    @routes.get(
+        "/findings/{finding_id}/precedents",
+        summary="Earlier findings that resemble it: what was done, and did it work?",
+    )
+    async def get_precedents(request: Request, principal: Reader, finding_id: str) -> dict[str, Any]:
+        async with context.store.reading() as connection:
+            version = await context.books.version(connection)
+            book = await context.books.book(connection, version) if version else None
+            found = await finding_views.precedents(connection, finding_id, book)
+        if found is None:
+            raise of_finding(Refused("unknown_finding"), request)
+        return {"items": found, "next": None}
+
     return routes
 
 
@@ -101,52 +125,28 @@ def commands(context: Context) -> APIRouter:
     def command(name: str, summary: str) -> Callable[[Any], Any]:
         return routes.post(f"/findings/{{finding_id}}/{name}", summary=summary, response_model=None)
 
-    async def carry_out(
-        request: Request, who: Principal, finding_id: str, order: Command, match: str | None
-    ) -> Response:
-        async with idempotent(request, who, context.store) as once:
-            if once.stored is not None:
-                return once.stored
-            try:
-                async with context.store.unit() as unit:
-                    if match is not None:
-                        state = await desk.load(unit, finding_id)
-                        wanted = {tag.strip().removeprefix("W/").strip('"') for tag in match.split(",")}
-                        if state is not None and "*" not in wanted and str(state.version) not in wanted:
-                            raise moved_on(request, {"version": state.version}, 412)
-                    await desk.carry_out(unit, finding_id, order, context.waiting)
-                    found = await views.finding(unit.connection, finding_id)
-                    assert found is not None
-                    response = JSONResponse(jsonable_encoder(found), headers={"ETag": f'"{found["version"]}"'})
-                    await once.keep(unit.connection, response)
-            except Refused as refused:
-                raise of_finding(refused, request) from None
-            except ConcurrencyConflict:
-                raise moved_on(request) from None
-            return response
-
     @command("confirm", "It is so; the nature may be corrected")
     async def confirm(
         request: Request, who: Writer, finding_id: str, body: Annotated[ConfirmIn | None, Body()] = None, if_match: IfMatch = None
     ) -> Response:  # fmt: skip
         given = body or ConfirmIn()
         order = Confirm(by=given.by or who.name, reason=given.reason, nature=given.nature)
-        return await carry_out(request, who, finding_id, order, if_match)
+        return await carry_out(context, request, who, finding_id, order, if_match)
 
     @command("dismiss", "It is not so; the reason is kept")
     async def dismiss(
-        request: Request, who: Writer, finding_id: str, body: Annotated[_Body | None, Body()] = None, if_match: IfMatch = None
+        request: Request, who: Writer, finding_id: str, body: Annotated[CommandIn | None, Body()] = None, if_match: IfMatch = None
     ) -> Response:  # fmt: skip
-        given = body or _Body()
+        given = body or CommandIn()
         order = Dismiss(by=given.by or who.name, reason=given.reason)
-        return await carry_out(request, who, finding_id, order, if_match)
+        return await carry_out(context, request, who, finding_id, order, if_match)
 
     @command("assign", "Somebody answers for it")
     async def assign(
         request: Request, who: Writer, finding_id: str, body: AssignIn, if_match: IfMatch = None
     ) -> Response:
         order = Assign(by=body.by or who.name, owner=body.owner, reason=body.reason)
-        return await carry_out(request, who, finding_id, order, if_match)
+        return await carry_out(context, request, who, finding_id, order, if_match)
 
     @command("plan-action", "A corrective action, its owner, its date, and how its success will be measured")
     async def plan_action(
@@ -160,8 +160,10 @@ def commands(context: Context) -> APIRouter:
             due=body.due,
             expected_ratio=body.expected_ratio,
             window_days=body.window_days,
+            metric=body.metric,
+            slice=body.slice,
         )
-        return await carry_out(request, who, finding_id, order, if_match)
+        return await carry_out(context, request, who, finding_id, order, if_match)
 
     @command("implement-action", "The action is done; once its window has passed it is judged")
     async def implement_action(
@@ -170,14 +172,37 @@ def commands(context: Context) -> APIRouter:
         given = body or ImplementActionIn()
         at = given.implemented_at or context.clock.now()
         order = ImplementAction(by=given.by or who.name, reason=given.reason, implemented_at=at)
-        return await carry_out(request, who, finding_id, order, if_match)
+        return await carry_out(context, request, who, finding_id, order, if_match)
 
     @command("close", "It is over")
     async def close(
-        request: Request, who: Writer, finding_id: str, body: Annotated[_Body | None, Body()] = None, if_match: IfMatch = None
+        request: Request, who: Writer, finding_id: str, body: Annotated[CommandIn | None, Body()] = None, if_match: IfMatch = None
     ) -> Response:  # fmt: skip
-        given = body or _Body()
+        given = body or CommandIn()
         order = Close(by=given.by or who.name, reason=given.reason)
-        return await carry_out(request, who, finding_id, order, if_match)
+        return await carry_out(context, request, who, finding_id, order, if_match)
+
+    @command("correct", "It is so, and of another nature than was said")
+    async def correct(
+        request: Request, who: Writer, finding_id: str, body: CorrectIn, if_match: IfMatch = None
+    ) -> Response:
+        order = Correct(by=body.by or who.name, nature=body.nature, reason=body.reason)
+        return await carry_out(context, request, who, finding_id, order, if_match)
+
+    @command("cancel-action", "The planned action will not be done; another may be planned")
+    async def cancel_action(
+        request: Request, who: Writer, finding_id: str, body: Annotated[CommandIn | None, Body()] = None, if_match: IfMatch = None
+    ) -> Response:  # fmt: skip
+        given = body or CommandIn()
+        order = CancelAction(by=given.by or who.name, reason=given.reason)
+        return await carry_out(context, request, who, finding_id, order, if_match)
+
+    @command("reopen", "It was not over, or was wrongly dismissed; what the dismissal taught is taken back")
+    async def reopen(
+        request: Request, who: Writer, finding_id: str, body: Annotated[CommandIn | None, Body()] = None, if_match: IfMatch = None
+    ) -> Response:  # fmt: skip
+        given = body or CommandIn()
+        order = Reopen(by=given.by or who.name, reason=given.reason)
+        return await carry_out(context, request, who, finding_id, order, if_match)
 
     return routes

@@ -27,7 +27,7 @@ def router(context: Context) -> APIRouter:
         async with context.store.reading() as connection:
             said = await views.verdicts(connection)
             async with context.monitor.reading(connection) as (watch, _, mark):
-                rows = await offload(_rows, watch)
+                rows = await offload(slices_of, watch)
         for row in rows:
             held = said.get((WATCHED, row["slice"]["motive"], row["slice"].get("touchpoint", "")))
             row["verdict"] = held
@@ -51,7 +51,8 @@ def router(context: Context) -> APIRouter:
     return routes
 
 
-def _rows(watch: Watch) -> list[dict[str, Any]]:
+def slices_of(watch: Watch) -> list[dict[str, Any]]:
+    """Every slice under watch on the last judged day, strongest evidence first."""
     if watch.origin is None or watch.through is None:
         return []
     column = (watch.through - watch.origin).days

@@ -14,6 +14,7 @@ from libs.events.catalogue.feedback import (
     CaseAcknowledged,
     CaseAssigned,
     CaseClosed,
+    CaseLinked,
     CaseOpened,
     CaseOverdue,
     CaseReferred,
@@ -142,6 +143,7 @@ class Case:
     requests: Mapping[str, Request] = field(default_factory=dict)
     overdue: frozenset[datetime] = frozenset()  # due dates that passed unanswered
     unacknowledged: bool = False
+    findings: tuple[str, ...] = ()  # systemic causes that whoever works on it was told of
 
     @property
     def case_id(self) -> str:
@@ -175,7 +177,9 @@ class Case:
 
 def _next(state: Case, facts: tuple[Fact, ...], standing: Standing, requests_: Mapping[str, Request]) -> Case:
     """The case one version on; a third of what `dataclasses.replace` costs, and this runs for every event of a fold."""
-    return Case(state.opened, state.version + 1, facts, standing, requests_, state.overdue, state.unacknowledged)
+    return Case(
+        state.opened, state.version + 1, facts, standing, requests_, state.overdue, state.unacknowledged, state.findings
+    )
 
 
 def _fact(data: EventData) -> Fact | None:
@@ -214,6 +218,8 @@ def evolve(state: Case | None, data: EventData) -> Case:
             return replace(state, version=state.version + 1, overdue=state.overdue | {data.due_at})
         case CaseUnacknowledged():
             return replace(state, version=state.version + 1, unacknowledged=True)
+        case CaseLinked():
+            return replace(state, version=state.version + 1, findings=(*state.findings, data.finding_id))
         case _:
             fact = _fact(data)
             if fact is None:

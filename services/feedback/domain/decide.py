@@ -5,6 +5,7 @@ refused. *Facts* (the contact centre's own system) already happened: they are ke
 them in their place. After either, whatever the customer is owed and has not been asked for yet is requested.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
@@ -14,6 +15,7 @@ from libs.events.catalogue.feedback import (
     CaseAcknowledged,
     CaseAssigned,
     CaseClosed,
+    CaseLinked,
     CaseOpened,
     CaseOverdue,
     CaseReopened,
@@ -52,8 +54,17 @@ class SurveyDue:
     """It is time to ask whether it helped."""
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Others complain of the same: a finding says so (DISP 1.3.3R)."""
+
+    finding_id: str
+    nature: str | None
+    title: Mapping[str, str]
+
+
 Passing = Due | AcknowledgementDue | SurveyDue
-Command = CaseOpened | Order | CaseUpdateRecorded | Report | Answer | Expire | Passing
+Command = CaseOpened | Order | CaseUpdateRecorded | Report | Answer | Expire | Link | Passing
 
 
 def request_id(case_id: str, purpose: str, occasion: str = "") -> str:
@@ -79,9 +90,29 @@ def decide(state: Case | None, command: Command, now: datetime, policy: Policy) 
             events = requests.expire(_request(state, command.request_id), command, now)
         case Due() | AcknowledgementDue() | SurveyDue():
             return _passed(state, command, now, policy)
+        case Link():
+            return _linked(state, command, now)
         case _:
             events = ordered(state, command, now, policy)
     return _then(events, state, now, policy)
+
+
+def _linked(state: Case, command: Link, now: datetime) -> list[EventData]:
+    """Whoever works on an open case is told once; one that is settled already was answered without it."""
+    if not state.standing.open or command.finding_id in state.findings:
+        return []
+    return [
+        CaseLinked(
+            case_id=state.opened.case_id,
+            customer_id=state.opened.customer_id,
+            at=now,
+            by="classification",
+            effects=state.opened.effects,
+            finding_id=command.finding_id,
+            nature=command.nature,
+            title=dict(command.title),
+        )
+    ]
 
 
 def _then(events: list[EventData], state: Case | None, now: datetime, policy: Policy) -> list[EventData]:

@@ -11,7 +11,7 @@ from libs.service.http.problems import Problem, said
 from libs.service.http.session import check_csrf, csrf_token, end_session, from_cookie, sign_in, start_session
 from libs.service.keys import Principal
 from services.indicators.api.reads import Reads
-from services.indicators.console import numbers, records
+from services.indicators.console import findings, numbers, records
 from services.indicators.console.assets import Assets
 from services.indicators.console.render import Voice, page
 from services.indicators.console.shared import Visit
@@ -111,12 +111,17 @@ async def contacts(request: Request) -> Response:
 
 @console.get("/findings")
 async def finding_list(request: Request) -> Response:
-    return await _show(request, "findings.html", records.finding_list)
+    return await _show(request, "findings.html", findings.finding_list)
 
 
 @console.get("/findings/{finding_id}")
 async def finding(request: Request, finding_id: str) -> Response:
-    return await _show(request, "finding.html", records.one_finding, finding_id=finding_id)
+    return await _show(request, "finding.html", findings.one_finding, finding_id=finding_id)
+
+
+@console.get("/chains")
+async def chains(request: Request) -> Response:
+    return await _show(request, "chains.html", findings.chains)
 
 
 @console.get("/customers")

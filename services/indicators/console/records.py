@@ -15,6 +15,7 @@ from services.indicators.console.shared import (
     Values,
     Visit,
     asked,
+    behind,
     code_name,
     contact_of,
     finding_of,
@@ -23,8 +24,7 @@ from services.indicators.console.shared import (
     rest,
     status_of,
 )
-from services.indicators.domain.periods import Periods, instant, micros
-from services.indicators.domain.registry import DIMENSIONS
+from services.indicators.domain.periods import Periods, micros
 from services.indicators.views import lists, timelines, words
 from services.indicators.views.scope import findings
 
@@ -40,7 +40,7 @@ async def contacts(visit: Visit) -> Values:
             found = (await findings(connection, t, query.as_of, finding_id)).get(finding_id)
             if found is None:
                 raise Problem(404, "", voice.t("missing.finding"))
-            ids = found.interaction_ids
+            ids = behind(found)
             named = found
             query = replace(query, periods=Periods((-(2**62), 2**62), ("",), query.periods.starts[:1]))
         _, names = await lists.names(connection, t)
@@ -67,62 +67,6 @@ async def contacts(visit: Visit) -> Values:
     }
 
 
-async def finding_list(visit: Visit) -> Values:
-    voice = visit.voice
-    async with visit.desk.open() as (connection, t):
-        found = await findings(connection, t, None)
-        _, names = await lists.names(connection, t)
-    state = visit.request.query_params.get("state", "current")
-    groups = {"current": {"open", "confirmed"}, "ended": {"dismissed", "closed"}}
-    opened = [one for one in found.values() if one.opened]
-    chosen = [one for one in opened if state not in groups or one.state in groups[state]]
-    chosen.sort(key=lambda one: (-(one.opened_at or 0), one.finding_id))
-    return {
-        "title": voice.t("findings.title"),
-        "state": state if state in groups else "all",
-        "counts": {"current": sum(one.state in groups["current"] for one in opened), "ended": sum(one.state in groups["ended"] for one in opened), "all": len(opened)},
-        "items": [finding_of(visit, one, names) for one in chosen[:200]],
-    }  # fmt: skip
-
-
-async def one_finding(visit: Visit, finding_id: str) -> Values:
-    voice = visit.voice
-    async with visit.desk.open() as (connection, t):
-        found = (await findings(connection, t, None, finding_id)).get(finding_id)
-        if found is None:
-            raise Problem(404, "", voice.t("missing.finding"))
-        _, names = await lists.names(connection, t)
-    one = finding_of(visit, found, names)
-    where = [(f"where[{name}]", value) for name, value in found.slice.items() if name in DIMENSIONS]
-    trend = ""
-    if found.since is not None and found.evaluation:
-        start = instant(found.since) - timedelta(days=60)
-        end = min(visit.desk.clock.now(), instant(found.since) + timedelta(days=120))
-        days = {
-            "from": start.date().isoformat(),
-            "to": end.date().isoformat(),
-            "granularity": "week",
-            "lang": voice.language,
-        }
-        if end > start:
-            trend = urlencode([*days.items(), *where])
-    baseline = [float(each) for each in found.evaluation.get("baseline") or ()]
-    history = [
-        {"at": fact.at, "recorded_at": fact.recorded_at, "what": voice.maybe("event", fact.what), "by": fact.data.get("by"), "reason": fact.data.get("reason"), "verdict": voice.maybe("verdict", fact.data["verdict"]) if "verdict" in fact.data else None}
-        for fact in found.history
-    ]  # fmt: skip
-    return {
-        "charts": bool(trend),
-        "title": one["title"],
-        "one": one,
-        "baseline": baseline,
-        "trend": trend,
-        "history": history[-40:],
-        "actions": list(found.actions.values()),
-        "parameters": sorted((found.evaluation.get("parameters") or {}).items()),
-    }
-
-
 async def customers(visit: Visit) -> Values:
     """People who complained most in the last 90 days: where a service desk looks first."""
     now = visit.desk.clock.now()
@@ -146,6 +90,12 @@ async def _timeline(visit: Visit, entries: list[timelines.Entry]) -> list[Values
     voice = visit.voice
     async with visit.desk.open() as (connection, t):
         _, names = await lists.names(connection, t)
+        linked = {str(one.facts["target"]) for one in entries if one.what == "case.linked"}
+        names_of = {
+            identity: found.title.get(voice.language, "")
+            for identity in sorted(linked)
+            for found in (await findings(connection, t, None, identity)).values()
+        }
     shown_entries = entries[-500:]
     opened = await words.opened(visit.desk.vault, timelines.words(shown_entries)) if visit.opens_words else None
     items = []
@@ -168,6 +118,10 @@ async def _timeline(visit: Visit, entries: list[timelines.Entry]) -> list[Values
                 text = voice.time(value)
             elif name == "rulebook_version":
                 text = str(value)
+            elif name == "target" and one.what == "case.linked":
+                found = names_of.get(str(value))
+                facts.append((voice.t("fact.finding"), found or str(value)))
+                continue
             else:
                 text = code_name(voice, documents.section_of(names, name), name, str(value))
             facts.append((voice.maybe("fact", name), text))
@@ -177,6 +131,7 @@ async def _timeline(visit: Visit, entries: list[timelines.Entry]) -> list[Values
                 "at": one.at, "recorded_at": one.recorded_at, "late": one.recorded_at - one.at > 86_400_000_000, "what": one.what,
                 "name": voice.maybe("event", one.what), "facts": facts, "case_id": one.case_id, "interaction_id": one.interaction_id,
                 "said": [text for text in said if text], "gone": opened is not None and any(text is None for text in said),
+                "finding": one.facts.get("target") if one.what == "case.linked" else None,
                 "sealed": opened is None and bool(one.sealed), "event_id": one.event_id, "language": one.facts.get("language"),
             }
         )  # fmt: skip

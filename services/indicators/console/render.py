@@ -17,7 +17,12 @@ from services.indicators.domain.periods import instant
 HERE = Path(__file__).parent
 LANGUAGES = ("es", "en")
 MESSAGES: dict[str, dict[str, str]] = {
-    language: json.loads((HERE / "locale" / f"{language}.json").read_text(encoding="utf-8")) for language in LANGUAGES
+    language: {
+        key: text
+        for path in (HERE / "locale" / f"{language}.json", HERE / "locale" / f"findings.{language}.json")
+        for key, text in json.loads(path.read_text(encoding="utf-8")).items()
+    }
+    for language in LANGUAGES
 }
 # Spanish and English as most readers of each write them; es_419 has the decimal comma of Colombia and Spain.
 _LOCALES = {"es": "es_CO", "en": "en_GB"}

@@ -152,13 +152,19 @@ def contact_of(visit: Visit, row: Any, names: lists.Names, opened: documents.Wor
         "channel": voice.maybe("channel", row["channel"]),
         "customer": row["customer_id"],
         "case": row["case_id"],
-        "touchpoint": row["touchpoint"],
+        "touchpoint": row["touchpoint"]
+        and code_name(voice, documents.section_of(names, "touchpoint"), "touchpoint", row["touchpoint"]),
         "motive": code_name(voice, documents.section_of(names, "motive"), "motive", row["motive"] or "unknown"),
         "cause": code_name(voice, documents.section_of(names, "cause"), "cause", row["cause"] or "unknown"),
         "text": text,
         "sealed": opened is None and (row["body"] is not None or row["subject"] is not None),
         "language": row["language"],
     }
+
+
+def behind(found: Finding) -> list[str]:
+    """The contacts of a finding: those that joined it, else those of its newest verdict."""
+    return sorted(found.contacts) or list(found.interaction_ids)
 
 
 def finding_of(visit: Visit, one: Finding, names: lists.Names) -> Values:
@@ -186,5 +192,7 @@ def finding_of(visit: Visit, one: Finding, names: lists.Names) -> Values:
         "window_start": datetime.fromisoformat(e["window_start"]) if e.get("window_start") else None,
         "window_end": datetime.fromisoformat(e["window_end"]) if e.get("window_end") else None,
         "times": observed / expected_ if observed is not None and expected_ else None,
-        "contacts": len(one.interaction_ids),
+        "contacts": len(behind(one)),
+        "phase": one.phase,
+        "phase_name": voice.maybe("phase", one.phase),
     }

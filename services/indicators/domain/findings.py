@@ -41,6 +41,20 @@ class Finding:
     owner: str | None = None
     ended_at: int | None = None
     actions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    phase: str = "opened"  # the finer state: investigated, action_planned, implemented and judged among them
+    named_by: str | None = None  # who said of what nature it is; None: nobody, it is inferred
+    confirmed_by: str | None = None
+    investigation: dict[str, Any] = field(default_factory=dict)
+    proposals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    levels: list[str] = field(default_factory=list)
+    group: str | None = None
+    parts: dict[str, dict[str, str]] = field(default_factory=dict)
+    split_from: str | None = None
+    lesson: dict[str, Any] = field(default_factory=dict)
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+    natures: dict[str, float] = field(default_factory=dict)
+    taught_by: list[str] = field(default_factory=list)
+    contacts: set[str] = field(default_factory=set)
     history: list[Fact] = field(default_factory=list)
     verdicts: dict[str, Fact] = field(default_factory=dict)
 
@@ -62,7 +76,8 @@ def evolve(finding: Finding, fact: Fact) -> None:
             _verdict(finding, fact)
         case "finding.opened":
             finding.opened, finding.opened_at, finding.state = True, fact.at, "open"
-            finding.ended_at = None
+            finding.ended_at, finding.phase = None, "opened"
+            finding.split_from = data.get("split_from")
             finding.slice = finding.slice or dict(data.get("slice") or {})
             finding.title = dict(data.get("title") or {})
             finding.since = finding.since if finding.since is not None else data.get("since_us")
@@ -70,21 +85,69 @@ def evolve(finding: Finding, fact: Fact) -> None:
                 finding.nature = data.get("nature") or "unknown"
         case "finding.confirmed":
             finding.state = "confirmed"
-            finding.nature = data.get("nature") or finding.nature
+            finding.phase = "confirmed" if finding.phase == "opened" else finding.phase
+            finding.confirmed_by = data.get("by")
+            _named(finding, data)
+        case "finding.corrected":
+            finding.state = "confirmed" if finding.state == "open" else finding.state
+            finding.phase = "confirmed" if finding.phase == "opened" else finding.phase
+            _named(finding, data)
+        case "finding.investigated":
+            finding.phase = "investigated" if finding.phase == "confirmed" else finding.phase
+            finding.investigation = {**data, "at_us": fact.at}
+            _named(finding, data)
         case "finding.reopened":
             finding.state, finding.ended_at = "open", None
+            finding.phase = "investigated" if finding.investigation else "confirmed"
         case "finding.dismissed":
-            finding.state, finding.ended_at = "dismissed", fact.at
+            finding.state, finding.ended_at, finding.phase = "dismissed", fact.at, "dismissed"
         case "finding.closed":
-            finding.state, finding.ended_at = "closed", fact.at
-        case "finding.assigned":
-            finding.owner = data.get("owner")
-        case "action.planned" | "action.implemented" | "action.judged":
+            finding.state, finding.ended_at, finding.phase = "closed", fact.at, "closed"
+        case "action.planned" | "action.implemented" | "action.judged" | "action.cancelled":
+            understood = "investigated" if finding.investigation else "confirmed"
+            finding.phase = {
+                "action.planned": "action_planned",
+                "action.implemented": "implemented",
+                "action.judged": "judged",
+            }.get(fact.what, understood)
             finding.actions.setdefault(str(data.get("action_id")), {}).update(
                 {**data, "state": fact.what.removeprefix("action."), f"{fact.what.removeprefix('action.')}_us": fact.at}
             )
         case _:
-            pass  # a later type about a finding stands in its history
+            _worked_on(finding, fact)
+
+
+def _worked_on(finding: Finding, fact: Fact) -> None:
+    """What is done with a finding beside judging it; a later type about one stands in its history."""
+    data = fact.data
+    match fact.what:
+        case "finding.escalated":
+            finding.levels.append(str(data.get("level")))
+        case "finding.grouped":
+            finding.group = data.get("into")
+        case "finding.split":
+            finding.parts |= data.get("parts") or {}
+        case "finding.joined":
+            finding.contacts |= set(data.get("interaction_ids") or ())
+            finding.contacts -= set(data.get("left") or ())
+        case "threshold.taught":
+            finding.lesson = dict(data)
+        case "proposal.made":
+            finding.proposals[str(data.get("proposal_id"))] = {**data, "state": "open", "made_us": fact.at}
+        case "proposal.settled":
+            settled = {"state": data.get("outcome"), "settled_by": data.get("by"), "settled_us": fact.at}
+            settled |= {"because": data.get("reason"), "rulebook_version": data.get("rulebook_version")}
+            finding.proposals.setdefault(str(data.get("proposal_id")), {}).update(settled)
+        case "finding.assigned":
+            finding.owner = data.get("owner")
+        case _:
+            pass
+
+
+def _named(finding: Finding, data: dict[str, Any]) -> None:
+    """A person's word about the nature stands before what is inferred later."""
+    if data.get("nature"):
+        finding.nature, finding.named_by = data["nature"], data.get("by")
 
 
 def _verdict(finding: Finding, fact: Fact) -> None:
@@ -93,7 +156,10 @@ def _verdict(finding: Finding, fact: Fact) -> None:
     if known is None or known.data["revision"] <= data["revision"]:
         finding.verdicts[str(data["verdict_id"])] = fact
     finding.verdict = data["verdict"]
-    if data.get("nature") not in {None, "unknown"}:
+    finding.reasons = list(data.get("reasons") or ())
+    finding.natures = dict(data.get("natures") or {})
+    finding.taught_by = list(data.get("taught_by") or ())
+    if data.get("nature") not in {None, "unknown"} and finding.named_by is None:
         finding.nature = data["nature"]
     finding.slice = dict(data.get("slice") or finding.slice)
     finding.evaluation = dict(data.get("evaluation") or {})

@@ -16,7 +16,9 @@ from libs.events.catalogue.feedback import CaseAcknowledged, CaseClosed, CaseOpe
 from libs.events.catalogue.findings import (
     FindingClosed,
     FindingConfirmed,
+    FindingCorrected,
     FindingDismissed,
+    FindingInvestigated,
     FindingOpened,
     FindingReopened,
     VerdictReached,
@@ -102,8 +104,9 @@ class Fold:
         elif isinstance(data, FindingDismissed | FindingClosed | FindingReopened):
             name = {FindingDismissed: "dismissed", FindingClosed: "closed", FindingReopened: "open"}[type(data)]
             self.states[data.finding_id].append((event.sequence, name, data.at))
-        elif isinstance(data, FindingConfirmed) and data.nature is not None:
-            self.natures[data.finding_id].append((event.sequence, data.nature))
+        elif isinstance(data, FindingConfirmed | FindingCorrected | FindingInvestigated) and data.nature is not None:
+            # A person's word stands before what is inferred later.
+            self.natures[data.finding_id].append((event.sequence + 10**12, data.nature))
 
     def state(self, finding: str) -> tuple[str, datetime | None]:
         """A finding's state and, if it ended, when."""

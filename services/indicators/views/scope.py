@@ -80,7 +80,10 @@ async def findings(
     )  # fmt: skip
     if as_of is not None:
         statement = statement.where(t.findings.c.recorded_at <= as_of)
-    if finding_id is not None:
+    if finding_id is None:
+        # Who belongs to each would be a row per batch of contacts, and no list asks for it.
+        statement = statement.where(t.findings.c.what != "finding.joined")
+    else:
         statement = statement.where(t.findings.c.finding_id == finding_id)
     rows = await connection.execute(statement)
     return fold(Fact(*row[:6], data=orjson.loads(row[6])) for row in rows)

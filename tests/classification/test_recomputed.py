@@ -1,0 +1,139 @@
+"""A second, slow way to the numbers of verdict events (G3, G8): from the coded contacts and the event alone, in plain Python.
+
+It shares no code with the monitor, the counting or the natures but the published model of the event. What a verdict says it
+counted is counted again; the tail, the limit, the score and the probabilities are computed again by other formulas.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from libs.events.catalogue.classifications import InteractionClassified
+from libs.events.catalogue.interactions import Effects
+from libs.events.clock import SimulatedClock
+from libs.service.testing import running
+from services.classification.app import build as classification
+from tests.classification.test_monitoring import NUMBER_OF_DAYS, at, bring_in, story, verdicts
+
+APART = 14
+"""Two contacts of one customer in one slice, this many days apart or more, are two complaints."""
+
+
+def of_slice(facts: Iterable[InteractionClassified], where: dict[str, str]) -> list[InteractionClassified]:
+    return [
+        fact
+        for fact in facts
+        if fact.kind not in {"compliment", "suggestion"}
+        and all((getattr(fact, name) or "") == value for name, value in where.items())
+    ]
+
+
+def fresh_by_day(facts: Sequence[InteractionClassified]) -> tuple[Counter[date], Counter[date]]:
+    """Per day: customers who had been silent for two weeks, and the rest of the contacts."""
+    of: dict[str, list[date]] = defaultdict(list)
+    for fact in facts:
+        of[fact.customer_id].append(fact.occurred_at.date())
+    fresh: Counter[date] = Counter()
+    for own in of.values():
+        own.sort()
+        for place, day in enumerate(own):
+            before = [earlier for earlier in own[:place] if earlier < day]
+            if day not in own[:place] and (not before or (day - before[-1]).days >= APART):
+                fresh[day] += 1
+    everything = Counter(fact.occurred_at.date() for fact in facts)
+    return fresh, Counter({day: everything[day] - fresh[day] for day in everything})
+
+
+def tail(count: int, mean: float, variance: float) -> float:
+    """P(X ≥ count) of a negative binomial, term by term by its recurrence; Poisson's where it is not overdispersed."""
+    if variance <= mean * (1 + 1e-9):
+        term, total = math.exp(-mean), 0.0
+        for k in range(count):
+            total += term
+            term *= mean / (k + 1)
+        return max(0.0, 1 - total)
+    q = mean / variance
+    size = mean * q / (1 - q)
+    term, below = q**size, 0.0
+    for k in range(count):
+        below += term
+        term *= (size + k) / (k + 1) * (1 - q)
+    # Far out the sum below is 1 to the last digit; there the terms above are added instead.
+    above, k = 0.0, count
+    while term > 1e-300 and k < count + 5_000:
+        above += term
+        term *= (size + k) / (k + 1) * (1 - q)
+        k += 1
+    return above
+
+
+async def test_a_second_slow_computation_gives_the_numbers_that_verdict_events_state_G3_G8() -> None:
+    found = story(Effects.HISTORY)
+    clock = SimulatedClock(at(NUMBER_OF_DAYS + 3))
+    async with running(classification, clock=clock) as run:
+        rulebook = Path(__file__).resolve().parents[2] / "deploy/rulebooks/operator.yaml"
+        await run.client.post("/classification/v1/rulebook/publish", content=rulebook.read_bytes())
+        await bring_in(run, clock, found)
+        published = await verdicts(run)
+    assert len(published) >= 4
+    for said in published:
+        recomputed(said, found)
+
+
+def recomputed(said: dict[str, Any], found: Sequence[InteractionClassified]) -> None:
+    e = said["evaluation"]
+    given = e["parameters"]
+    first = datetime.fromisoformat(e["window_start"]).astimezone(UTC).date()
+    last = datetime.fromisoformat(e["window_end"]).astimezone(UTC).date() - timedelta(days=1)
+    mine = of_slice(found, said["slice"])
+    window = [fact for fact in mine if first <= fact.occurred_at.date() <= last]
+    assert len(window) == e["contacts"]
+    assert len({fact.customer_id for fact in window}) == e["customers"]
+    assert datetime.fromisoformat(said["since"]) == min(fact.occurred_at for fact in window)
+    newest = sorted(window, key=lambda fact: (-fact.occurred_at.timestamp(), fact.interaction_id))
+    assert said["interaction_ids"] == [fact.interaction_id for fact in newest[:500]]
+    natures_again(said)
+    if e["method"] != "window-scan-1":
+        return
+    fresh, again = fresh_by_day(mine)
+    counts = again if given["repeats_lane"] else fresh
+    days = [first + timedelta(days=index) for index in range((last - first).days + 1)]
+    assert len(days) == given["window_days"]
+    assert sum(counts[day] for day in days) == e["observed"]
+    behind = last - timedelta(days=APART)
+    baseline = [counts[behind - timedelta(days=index)] for index in reversed(range(len(e["baseline"])))]
+    assert baseline == e["baseline"]
+    p = min(1.0, given["windows"] * tail(int(e["observed"]), e["expected"], given["variance"]))
+    assert p == pytest.approx(given["p"], rel=1e-4)
+    assert e["score"] == pytest.approx(-math.log10(max(given["p"], 1e-300)), abs=2e-3)
+    least = int(e["upper"])
+    wanted = given["level"] / given["windows"]
+    assert tail(least, e["expected"], given["variance"]) <= wanted * (1 + 1e-6)
+    assert tail(least - 1, e["expected"], given["variance"]) > wanted * (1 - 1e-6)
+
+
+def natures_again(said: dict[str, Any]) -> None:
+    """Bayes' rule with odds against each other, one nature at a time."""
+    prior = {
+        "procedure": 0.22, "norm": 0.08, "explanation": 0.15, "human": 0.15, "supplier": 0.14, "system": 0.14, "product": 0.12,
+    }  # fmt: skip
+    weight = {name: math.prod(math.exp(term["weights"].get(name, 0.0)) for term in said["reasons"]) for name in prior}
+    for name, stated in said["natures"].items():
+        others = sum(prior[other] * weight[other] for other in prior if other != name)
+        odds = prior[name] * weight[name] / others
+        assert odds / (1 + odds) == pytest.approx(stated, abs=2e-4)
+    best = max(said["natures"].items(), key=lambda item: item[1], default=("unknown", 0.0))
+    assert said["nature"] == (best[0] if best[1] >= 0.5 else "unknown")
+    assert said["nature_method"] == ("natures-1" if said["reasons"] else None)
+
+
+def test_the_slow_tail_is_the_binomials_where_that_is_known() -> None:
+    assert tail(0, 3.0, 3.0) == 1
+    assert tail(1, 3.0, 3.0) == pytest.approx(1 - math.exp(-3))
+    assert tail(1, 2.0, 4.0) == pytest.approx(1 - 0.5**2)  # size 2, q 1/2
+    assert tail(2, 2.0, 4.0) == pytest.approx(1 - 0.5**2 - 2 * 0.5**3)
