@@ -102,7 +102,7 @@ async def test_sources_page_by_cursor(intake: Running) -> None:
     seen: list[str] = []
     cursor: str | None = None
     for _ in range(5):
-        params = {"limit": 2} if cursor is None else {"limit": 2, "cursor": cursor}
+        params: dict[str, str | int] = {"limit": 2} if cursor is None else {"limit": 2, "cursor": cursor}
         page = (await intake.client.get("/intake/v1/sources", params=params)).json()
         seen += [item["id"] for item in page["items"]]
         if (cursor := page["next"]) is None:
