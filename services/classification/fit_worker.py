@@ -7,29 +7,24 @@ JSON: the texts are a person's words and never touch a disk in the clear.
 import base64
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-# Before numpy: with another number of threads a sum may differ in its last bit, and the model's bytes with it.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[_name] = "1"
+import orjson
 
-import orjson  # noqa: E402  # the threads must be set before numpy is loaded
-
-from libs.events.catalogue.interactions import Kind  # noqa: E402
-from services.classification import encoder as encoders  # noqa: E402
-from services.classification.domain.classifier.hierarchy import better  # noqa: E402
-from services.classification.domain.classifier.meaning import Encoder  # noqa: E402
-from services.classification.domain.classifier.model import Judgement, Unfit  # noqa: E402
-from services.classification.domain.coder import Coder, Contact  # noqa: E402
-from services.classification.domain.learnt import Fitted, Learnt, Online  # noqa: E402
-from services.classification.domain.rulebook import Rulebook  # noqa: E402
-from services.classification.fitting import fit_both  # noqa: E402
-from services.classification.learner import SPAN, called, started  # noqa: E402
-from services.classification.model_files import read, written  # noqa: E402
+from libs.events.catalogue.interactions import Kind
+from services.classification import encoder as encoders
+from services.classification.domain.classifier.hierarchy import Hierarchy, better
+from services.classification.domain.classifier.meaning import Encoder
+from services.classification.domain.classifier.model import Judgement, Unfit
+from services.classification.domain.coder import Coder, Contact
+from services.classification.domain.learnt import Fitted, Learnt, Online
+from services.classification.domain.rulebook import Rulebook
+from services.classification.fitting import fit_both
+from services.classification.learner import SPAN, called, started
+from services.classification.model_files import read, written
 
 ALLOWED = 0.01
 """How much less a model may agree with held-back sure decisions and still be better on corrections: those come from the review
@@ -103,7 +98,7 @@ def _online(
     return Online(learner, 0, taught) if taught else None
 
 
-def _fitted(base: Coder, name: str, hierarchy: Any) -> Fitted:
+def _fitted(base: Coder, name: str, hierarchy: Hierarchy) -> Fitted:
     book = base.rulebook
     return Fitted(
         name,

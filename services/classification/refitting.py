@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -206,6 +207,8 @@ class Refitting:
             sys.executable,
             "-m",
             "services.classification.fit_worker",
+            # With another number of threads a sum may differ in its last bit, and the model's bytes with it.
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -1,6 +1,5 @@
 """The half of the classifier that reads words: one linear SVM per label against the others (liblinear, Fan et al. 2008)."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
