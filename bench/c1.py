@@ -142,10 +142,10 @@ def killed_half_way(lab: Lab, served: Served, job: dict[str, Any]) -> tuple[Serv
 
 def counted(environment: dict[str, str], recoding_id: str) -> int:
     """Decisions of the job in the store, each contact once."""
-    file = next(Path(environment["LAZO_DATA"]).rglob("classification*.db"))
+    file = Path(environment["LAZO_DATA"]) / "classification.db"
     with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as connection:
-        query = "SELECT count(*), count(DISTINCT stream) FROM events WHERE data LIKE ?"
-        every, streams = connection.execute(query, (f"%{recoding_id}%",)).fetchone()
+        query = "SELECT count(*), count(DISTINCT stream) FROM events WHERE instr(data, ?) > 0"
+        every, streams = connection.execute(query, (recoding_id.encode(),)).fetchone()
         own = connection.execute(
             "SELECT count(*) FROM events WHERE stream = ?", (f"recoding/{recoding_id}",)
         ).fetchone()[0]

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from services.classification.domain.problems import MESSAGES, SPANISH
+from services.classification.domain.rulebook_history import against
 from services.classification.rulebook_file import read
-from tests.classification.test_rulebook import SMALL
+from tests.classification.test_rulebook import ROOT, SMALL
 
 BROKEN = [
     # what is written instead, our code, the text at which it is told
@@ -87,3 +88,16 @@ def test_a_defect_is_a_sentence_of_ours_in_spanish_R06() -> None:
         assert not english.search(found.defect.message("es").casefold()), found.defect.message("es")
     assert all(es != en for es, en in MESSAGES.values() if "{" not in es)
     assert all(SPANISH.values())
+
+
+def test_another_companys_rulebook_in_place_of_ones_own_is_asked_about_in_few_lines_G1() -> None:
+    first, other = (read((ROOT / f"deploy/rulebooks/{name}.yaml").read_bytes()).book for name in ("bank", "operator"))
+    assert first is not None
+    assert other is not None
+    found = list(against(other, [(1, first)]))
+    assert [item.code for item in found].count("other_book") == 1
+    dropped = [item for item in found if item.code == "codes_dropped"]
+    assert {"motives", "causes"} <= {item.pointer[0] for item in dropped}
+    assert all(item.warning for item in dropped)
+    assert len(found) < 40
+    assert not list(against(first, [(1, first)]))

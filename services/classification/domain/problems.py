@@ -145,6 +145,14 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "«{code_}» está en la versión {version} y aquí no; retírelo con until en vez de borrarlo",
         "'{code_}' is in version {version} and not here; retire it with until instead of deleting it",
     ),
+    "codes_dropped": (
+        "{count} códigos de la versión {version} no están aquí ({codes} …); retírelos con until en vez de borrarlos",
+        "{count} codes of version {version} are not here ({codes} …); retire them with until instead of deleting them",
+    ),
+    "other_book": (
+        "lo publicado es «{before}» y esto es «{now}»; ¿es el archivo que quería?",
+        "what was published is '{before}' and this is '{now}'; is it the file you meant?",
+    ),
     "unknown_time_zone": ("zona horaria desconocida «{value}»", "unknown time zone '{value}'"),
 }
 

@@ -199,7 +199,7 @@ def _held_back(folded: Sequence[str], truth: Ints, classes: int) -> tuple[Floats
             continue
         vocabulary = learn([folded[place] for place in rest.tolist()], min(MOST_FEATURES, MOST_WEIGHTS // classes))
         seen = vocabulary.rows([folded[place] for place in rest.tolist()])
-        machine = linear.fit(seen, len(vocabulary.keys), truth[rest], classes)
+        machine = linear.fit(seen, len(vocabulary.keys), truth[rest], classes, linear.ROUGH)
         rows = vocabulary.rows([folded[place] for place in out.tolist()])
         scores[out] = machine.scores(rows)
         known[out] = rows.known
