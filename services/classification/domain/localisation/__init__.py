@@ -9,7 +9,7 @@ from services.classification.domain.localisation.findings import (
     localise,
     silenced,
 )
+from services.classification.domain.localisation.model import Rules
 from services.classification.domain.localisation.noise import Noise, learn
-from services.classification.domain.localisation.search import Rules
 
 __all__ = ["Cube", "Found", "Localisation", "Noise", "Open", "Rules", "follow", "learn", "localise", "silenced"]

@@ -8,8 +8,9 @@ import numpy as np
 
 from services.classification.domain.localisation.cube import Choice, Cube
 from services.classification.domain.localisation.evidence import log_tail
+from services.classification.domain.localisation.model import UNEVEN, Model, Rules, Set
 from services.classification.domain.localisation.noise import Noise
-from services.classification.domain.localisation.search import UNEVEN, Model, Rules, Set, search
+from services.classification.domain.localisation.search import search
 from services.classification.domain.numeric import Array
 
 Named = Mapping[str, tuple[str, ...]]
