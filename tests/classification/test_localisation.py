@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
@@ -32,7 +33,7 @@ def world(seed: int = 1, daily: float = 900.0) -> tuple[Cube, np.ndarray, Noise,
     return cube, past.mean(axis=0), learn(cube, past, past.mean(axis=0), 1 / HISTORY), random
 
 
-def raised(cube: Cube, usual: np.ndarray, *failures: tuple[dict[str, tuple[str, ...]], float]) -> np.ndarray:
+def raised(cube: Cube, usual: np.ndarray, *failures: tuple[Mapping[str, tuple[str, ...]], float]) -> np.ndarray:
     mean = usual.copy()
     for where, ratio in failures:
         choice = cube.chosen(where)

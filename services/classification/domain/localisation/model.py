@@ -328,7 +328,8 @@ def _opened(
     leaves = np.flatnonzero(group >= 0)
     group = group[leaves]
     price = penalty(cube, sizes, cube.choice(cuboid, 0), rules.extra)
-    return _Open(cuboid, groups, leaves, group, np.bincount(group, weighted[leaves], len(groups)), price)
+    seen = np.asarray(np.bincount(group, weighted[leaves], len(groups)), dtype=np.float64)
+    return _Open(cuboid, groups, leaves, group, seen, price)
 
 
 def siblings(sets: list[Set]) -> list[tuple[int, int, int]]:

@@ -95,8 +95,8 @@ def learn(cube: Cube, days: Array, expected: Array, exposure: float) -> Noise:
         if leaf_spread:
             squares = np.bincount(place.ravel(), means.ravel() ** 2, len(days) * cuboid.size).reshape(shape)
             noise += leaf_spread**2 * squares
-        found = _beyond(seen[:, telling], mean[:, telling], noise[:, telling]) if telling.any() else 0.0
-        spread[cuboid.dims] = found
+        parts = [np.asarray(part[:, telling], dtype=np.float64) for part in (seen, mean, noise)]
+        spread[cuboid.dims] = _beyond(*parts) if telling.any() else 0.0
     return Noise(dispersion, exposure, leaf_spread, spread)
 
 
