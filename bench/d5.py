@@ -48,7 +48,11 @@ def run(lab: Lab) -> list[Bar]:
     note(f"D5 seed {seed}")
     random = np.random.default_rng(seed)
     number = 40 if lab.quick else STORIES
-    all_, moderate, small, naive, answered = Counter(), Counter(), Counter(), Counter(), Counter()  # type: ignore[var-annotated]
+    all_: Counter[str] = Counter()
+    moderate: Counter[str] = Counter()
+    small: Counter[str] = Counter()
+    naive: Counter[str] = Counter()
+    answered: Counter[str] = Counter()
     by_truth: dict[str, Counter[str]] = {word: Counter() for word in ("effective", "not_effective", "harmful")}
     seconds, inside = [], []
     for case in range(number):

@@ -226,7 +226,7 @@ class Publisher:
                 "z_limit": chronic.Z_LIMIT,
                 "natural_spread": found.spread,
                 "p_usual": round(found.usual, 9),
-                "by_rate": 0.0,
+                "by_rate": float(found.by_rate),
                 "peers": float(found.peers),
                 "window_days": float(chronic.WINDOW_DAYS),
             },

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 import numpy as np
 import pytest
 
 from services.classification.domain.chronic import look
 from services.classification.domain.funnel import chosen, compare
+from services.classification.domain.peers import Peers
 
 
 def peers(
@@ -91,3 +94,21 @@ def test_the_rate_of_wrong_names_is_the_mean_of_what_is_said_of_each() -> None:
 def test_counts_that_are_none_are_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         compare(np.array([bad, 1.0, 2.0]), np.ones(3))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_places_are_compared_by_rate_where_all_have_exposure_and_it_is_said(known: bool) -> None:
+    """One place is bad in both its motives: by rate it shows, by share it cannot."""
+    random = np.random.default_rng(2)
+    first = date(2026, 1, 1)
+    places = ["bogota", "cali", "neiva", "pasto", "tunja", "ipiales", "popayan"]
+    held = Peers(exposed=(lambda place, since, until: 1000.0) if known else None)
+    for place in places:
+        for motive in ("billing", "outage"):
+            for day in range(130):
+                held.add(
+                    motive, place, first + timedelta(days=day), int(random.poisson(3.0 if place == "pasto" else 0.8))
+                )
+    held.advance(first + timedelta(days=129))
+    assert set(held.found) == ({("billing", "pasto"), ("outage", "pasto")} if known else set())
+    assert all(found.by_rate and found.usual < 0.01 and found.observed > found.upper for found in held.found.values())

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date, timedelta
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 
-from services.classification.domain.localisation import Cube, Noise, Open, Rules, learn, localise, silenced
+from services.classification.domain.localisation import (
+    Contact,
+    Cube,
+    Noise,
+    Open,
+    Rules,
+    learn,
+    localise,
+    silenced,
+    window,
+)
 from services.classification.domain.localisation.evidence import gain, log_tail
 
 DIMENSIONS = ("product", "location", "touchpoint", "agent")
@@ -32,7 +44,7 @@ def world(seed: int = 1, daily: float = 900.0) -> tuple[Cube, np.ndarray, Noise,
     return cube, past.mean(axis=0), learn(cube, past, past.mean(axis=0), 1 / HISTORY), random
 
 
-def raised(cube: Cube, usual: np.ndarray, *failures: tuple[dict[str, tuple[str, ...]], float]) -> np.ndarray:
+def raised(cube: Cube, usual: np.ndarray, *failures: tuple[Mapping[str, tuple[str, ...]], float]) -> np.ndarray:
     mean = usual.copy()
     for where, ratio in failures:
         choice = cube.chosen(where)
@@ -170,3 +182,52 @@ def test_the_tail_is_that_of_the_negative_binomial_summed_term_by_term() -> None
         total += mass
         mass *= (k + size) / (k + 1) * (1 - p)
     assert np.exp(log_tail(12.0, mean, variance)) == pytest.approx(1 - total, rel=1e-9)
+
+
+def contacts(seed: int, failing: bool) -> list[Contact]:
+    """Half a year of contacts; in the last week the web shop fails in Cali, and one customer of Pasto calls forty times."""
+    random = np.random.default_rng(seed)
+    found: list[Contact] = []
+    for day in range(190):
+        for number in range(random.poisson(40)):
+            values = {
+                "touchpoint": str(random.choice(["shop", "web", "phone"])),
+                "location": str(random.choice(["cali", "pasto", "neiva", "tunja"])),
+            }
+            found.append(Contact(date(2026, 1, 1) + timedelta(days=day), f"{day}-{number}", values))
+            if failing and day >= 183 and values == {"touchpoint": "web", "location": "cali"}:
+                found += [Contact(found[-1].day, f"{day}-{number}-{again}", values) for again in range(3)]
+    last = date(2026, 1, 1) + timedelta(days=189)
+    return found + [Contact(last, "angry", {"touchpoint": "phone", "location": "pasto"})] * 40
+
+
+def test_contacts_of_a_week_are_located_and_one_customer_calling_forty_times_is_one() -> None:
+    through = date(2026, 1, 1) + timedelta(days=189)
+    for failing in (False, True):
+        given = contacts(1, failing)
+        found = window(given, ("touchpoint", "location"), through)
+        assert found is not None
+        look = localise(found.cube, found.counts, found.expected, found.noise, contacts=found.contacts)
+        assert [each.where for each in look.findings] == (
+            [{"touchpoint": ("web",), "location": ("cali",)}] if failing else []
+        )
+        assert found.contacts.sum() >= found.counts.sum() + 39
+        again = window(list(reversed(given)), ("touchpoint", "location"), through)
+        assert again is not None
+        assert np.array_equal(again.counts, found.counts), "the order of contacts decides nothing"
+
+
+def test_before_six_weeks_of_past_nothing_is_located() -> None:
+    given = [each for each in contacts(1, failing=True) if each.day >= date(2026, 6, 15)]
+    assert window(given, ("touchpoint", "location"), date(2026, 7, 9)) is None
+    assert window([], ("touchpoint",), date(2026, 7, 9)) is None
+
+
+def test_a_free_text_attribute_makes_no_million_slices() -> None:
+    day = date(2026, 1, 1)
+    given = [
+        Contact(day + timedelta(days=number % 120), str(number), {"note": f"text {number}"}) for number in range(3_000)
+    ]
+    found = window(given, ("note",), day + timedelta(days=119))
+    assert found is not None
+    assert found.cube.leaves <= 501

@@ -17,7 +17,7 @@ from services.classification.domain.effect_model import Likelihood, Series, like
 from services.classification.domain.numeric import Array, beta_quantile
 
 LEVEL = 0.95
-DECIDED = 0.77
+DECIDED = 0.80
 """Posterior probability at which a word is said. Measured wrong at it (bench D5): see docs/explanation."""
 HARMFUL_FROM = 1.2
 """A rise below this is no harm anybody could show in a window of weeks; it counts as no effect."""
@@ -26,7 +26,7 @@ HELPS, NOTHING, HARMS = 1 / 3, 1 / 3, 1 / 3
 ANSWERED = {"effective": 0.7, "not_effective": 0.5, "harmful": 0.3}
 ANSWER_WEIGHT = 6.0
 """Answers to "did it help?" count as a beta-binomial of so small a size that they can tip a balance and never outweigh counts."""
-MOVES, MOVED, DOUBT = 0.1, 0.8, 0.15
+MOVES, MOVED, DOUBT = 0.1, 0.8, 0.11
 """Share of actions that only move complaints; probability at which that is said, and at which "effective" is not."""
 MOST_WEEKS = 52
 

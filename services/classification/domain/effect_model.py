@@ -152,8 +152,6 @@ def _fit(y: Array, offset: Array, kernel: Array, effect: Array, onset: int | Non
         m = FAILURE[0] * step
     g = m.copy()
     a = np.zeros(n)
-    chol = None
-    root = np.ones(n)
     value = -np.inf
     for _ in range(40):
         mu = np.exp(np.minimum(offset + g, 30.0))
@@ -161,14 +159,14 @@ def _fit(y: Array, offset: Array, kernel: Array, effect: Array, onset: int | Non
         chol = cho_factor(np.eye(n) + root[:, None] * k * root[None, :], lower=True)
         b = mu * (g - m) + y - mu
         new = b - root * cho_solve(chol, root * (k @ b))
-        step_size = 1.0
-        for _ in range(12):
-            trial = a + step_size * (new - a)
-            moved = m + k @ trial
-            objective = _poisson(y, offset + moved) - 0.5 * float(trial @ (moved - m))
+        trial, moved = new, m + k @ new
+        objective = _poisson(y, offset + moved) - 0.5 * float(trial @ (moved - m))
+        for _ in range(12):  # Newton's step, halved until it is one upwards
             if objective >= value - 1e-9:
                 break
-            step_size /= 2
+            trial = (a + trial) / 2
+            moved = m + k @ trial
+            objective = _poisson(y, offset + moved) - 0.5 * float(trial @ (moved - m))
         done = abs(objective - value) < 1e-6
         a, g, value = trial, moved, objective
         if done:

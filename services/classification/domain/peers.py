@@ -1,5 +1,6 @@
 """Counts per motive and location over time, and the weekly look at who stands out among their peers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -10,6 +11,8 @@ from services.classification.domain.chronic import WINDOW_DAYS, Look, look
 LOOKS = 2
 """So many weekly looks in a row have to agree."""
 Place = tuple[str, str]  # motive, location
+Exposed = Callable[[str, date, date], float | None]
+"""Contracts or orders of a location in a period, both days included; None where they are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Chronic:
     spread: float  # natural differences between places (coefficient of variation)
     usual: float  # probability of being a usual place
     peers: int
+    by_rate: bool  # exposure was known; else shares were compared
 
 
 @dataclass(slots=True)
@@ -34,6 +38,7 @@ class Peers:
     through: date | None = None
     found: dict[Place, Chronic] = field(default_factory=dict)
     first: date | None = None
+    exposed: Exposed | None = None
     _dirty: date | None = None
 
     def add(self, motive: str, location: str, day: date, fresh: int) -> None:
@@ -77,6 +82,7 @@ class Peers:
                     spread=float(funnel.spread[row]),
                     usual=float(funnel.usual[row, column]),
                     peers=len(places) - 1,
+                    by_rate=funnel.by_rate,
                 )
             agreed = flags
             monday += timedelta(days=7)
@@ -99,7 +105,10 @@ class Peers:
         for (motive, location), series in self.counts.items():
             total = sum(value for day, value in series.items() if since <= day < monday)
             counts[motives.index(motive), places.index(location)] = total
-        return look(counts)
+        known = [self.exposed(place, since, monday - timedelta(days=1)) for place in places] if self.exposed else []
+        exposure = [amount for amount in known if amount]
+        # Rates only where every place has one: a comparison of some by rate and others by share compares nothing.
+        return look(counts, np.array(exposure)) if exposure and len(exposure) == len(places) else look(counts)
 
 
 def _flagged(funnel: Look, motives: list[str], places: list[str]) -> set[Place]:

@@ -9,7 +9,22 @@ from services.classification.domain.localisation.findings import (
     localise,
     silenced,
 )
+from services.classification.domain.localisation.model import Rules
 from services.classification.domain.localisation.noise import Noise, learn
-from services.classification.domain.localisation.search import Rules
+from services.classification.domain.localisation.windows import Contact, Window, window
 
-__all__ = ["Cube", "Found", "Localisation", "Noise", "Open", "Rules", "follow", "learn", "localise", "silenced"]
+__all__ = [
+    "Contact",
+    "Cube",
+    "Found",
+    "Localisation",
+    "Noise",
+    "Open",
+    "Rules",
+    "Window",
+    "follow",
+    "learn",
+    "localise",
+    "silenced",
+    "window",
+]

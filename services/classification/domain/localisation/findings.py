@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.classification.domain.localisation.cube import Choice, Cube
+from services.classification.domain.localisation.cube import Choice, Codes, Cube, Mask
 from services.classification.domain.localisation.evidence import log_tail
+from services.classification.domain.localisation.model import UNEVEN, Model, Rules, Set
 from services.classification.domain.localisation.noise import Noise
-from services.classification.domain.localisation.search import UNEVEN, Model, Rules, Set, search
+from services.classification.domain.localisation.search import search
 from services.classification.domain.numeric import Array
 
 Named = Mapping[str, tuple[str, ...]]
@@ -82,8 +83,8 @@ def localise(
             raise ValueError(f"{name} must be finite and not negative")
     model = Model.of(cube, counts.astype(np.float64), expected.astype(np.float64), noise, rules or Rules())
     held: list[int] = []
-    for number, each in enumerate(open_findings):
-        choice = cube.chosen(each.where)
+    for number, known in enumerate(open_findings):
+        choice = cube.chosen(known.where)
         if choice is not None:
             model.sets.append(Set(choice, cube.mask(choice), held=True))
             held.append(number)
@@ -196,6 +197,7 @@ def silenced(
     return found
 
 
-def _within(mask: np.ndarray, finding: Found) -> np.ndarray:
+def _within(mask: Mask, finding: Found) -> Codes:
     leaves = np.asarray(finding.leaves, dtype=np.int64)
-    return leaves[mask[leaves]]
+    within: Codes = leaves[mask[leaves]]
+    return within

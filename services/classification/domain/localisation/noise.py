@@ -12,6 +12,7 @@ COMMON_PRIOR = 100.0
 """Complaints that say "as always" when the day's common factor is estimated: its own noise is then about a tenth."""
 CLIP = 3.5
 """Standard deviations."""
+SURE = 1.5
 BIG_LEAF = 5.0
 
 
@@ -94,8 +95,8 @@ def learn(cube: Cube, days: Array, expected: Array, exposure: float) -> Noise:
         if leaf_spread:
             squares = np.bincount(place.ravel(), means.ravel() ** 2, len(days) * cuboid.size).reshape(shape)
             noise += leaf_spread**2 * squares
-        found = _beyond(seen[:, telling], mean[:, telling], noise[:, telling]) if telling.any() else 0.0
-        spread[cuboid.dims] = found
+        parts = [np.asarray(part[:, telling], dtype=np.float64) for part in (seen, mean, noise)]
+        spread[cuboid.dims] = _beyond(*parts) if telling.any() else 0.0
     return Noise(dispersion, exposure, leaf_spread, spread)
 
 
@@ -113,12 +114,21 @@ def at_a_glance(counts: Array, expected: Array) -> Noise:
 
 
 def _beyond(seen: Array, mean: Array, noise: Array) -> float:
-    """Relative spread beyond the known noise, and one standard error of it."""
-    square = np.maximum((mean**2).sum(), 1e-9)
+    """Relative spread beyond the known noise, and `SURE` standard errors of it.
+
+    A moment estimate with each group's weight the inverse variance of its own (DerSimonian & Laird 1986, iterated). What all
+    groups share was taken out with the common factor, and with it part of what a large group does alone: of a group that holds
+    the share p of everything, 1 − 2 p + Σ p² of its own spread is left. Without that the spread came out at half.
+    """
+    share = mean.mean(axis=0) / max(float(mean.sum(axis=1).mean()), 1e-9) if mean.ndim == 2 else np.zeros(1)
+    left = np.broadcast_to(np.maximum(1 - 2 * share + (share**2).sum(), 0.1), mean.shape)
+    square = np.maximum(mean, 1e-9) ** 2
     found, error = 0.01, 0.0
-    for _ in range(6):
-        variance = noise + found * mean**2
+    for _ in range(8):
+        variance = noise + found * square
+        weight = (square / variance) ** 2
         clipped = np.minimum((seen - mean) ** 2, CLIP**2 * variance)
-        found = max(0.0, float((clipped - noise).sum() / square))
-        error = float(np.sqrt(2.0 * (variance**2).sum()) / square)
-    return float(np.sqrt(found + error))
+        below = max(float((weight * left).sum()), 1e-12)
+        found = max(0.0, float((weight * (clipped - noise) / square).sum()) / below)
+        error = float(np.sqrt(2.0 * (weight**2 * (variance / square) ** 2).sum())) / below
+    return float(np.sqrt(found + SURE * error))
