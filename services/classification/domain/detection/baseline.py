@@ -33,6 +33,7 @@ class Shape:
     trend_sd: float = 0.25  # a year
     season_sd: float = 0.5
     step_sd: float = 0.8
+    held: float = 0.1  # weight of the prior variances given here
     step_least: int = 15  # blocks a change must have lasted to be taken for the new usual
     trust: int = 17  # newest blocks weighed by how quiet the filter held them
     robust: float = RESIDUAL_LIMIT
@@ -75,7 +76,8 @@ class Baseline:
         sds = [1.5, shape.trend_sd, *[shape.season_sd] * shape.harmonics * 2, shape.step_sd, shape.step_sd]
         half = np.array([1.0 / (1 + h) for h in range(shape.harmonics)] * 2)
         sds[2 : 2 + 2 * shape.harmonics] = list(shape.season_sd * half)
-        self.precision = 1.0 / np.array(sds) ** 2
+        self.usual = np.array(sds) ** 2  # prior variances before anything is known
+        self.precision = np.tile(1.0 / self.usual, (series, 1))
         self.fit = Fit(
             beta=np.zeros((series, width)),
             covariance=np.tile(np.diag(np.array(sds) ** 2), (series, 1, 1)),
@@ -126,9 +128,21 @@ class Baseline:
                 self._disperse(y, mean, weight * robust)
         if (at + self.zero) % shape.look_every == 0 and len(blocks) >= shape.look_from:
             self._choose_steps(x, blocks, y, weight, log_offset, at)
+        self._shrink()
         # Nine digits are more than is known; what differs in the fifteenth (a library's order of summing) ends here.
         fit.beta, fit.covariance = np.round(fit.beta, 9), np.round(fit.covariance, 9)
         fit.dispersion = np.round(fit.dispersion, 9)
+
+    def _shrink(self) -> None:
+        """Prior variances of trend and of each harmonic, learnt per series: MacKay's fixed point (1992, eq. 4.4), τ² = Σβ² / Σγ with
+        γ = 1 − var(β)/τ², held near its start by a little of it. A series without a season should not pay for one."""
+        spent = 1.0 - np.diagonal(self.fit.covariance, axis1=1, axis2=2) * self.precision
+        spent = np.clip(spent, 0.0, 1.0)
+        moved = (self.fit.beta - self.prior_mean) ** 2
+        held, count = self.shape.held, self.shape.harmonics
+        for group in ([1], *([2 + h, 2 + count + h] for h in range(count))):
+            top = moved[:, group].sum(axis=1) + held * self.usual[group[0]]
+            self.precision[:, group] = ((spent[:, group].sum(axis=1) + held) / top)[:, None]
 
     def _shift(self, at: int) -> None:
         """Trend is counted from the block of the fit, so the level moves along it."""

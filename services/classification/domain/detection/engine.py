@@ -88,11 +88,11 @@ def _chunk(setting: Setting, series: Sequence[Series], asked: Asked) -> list[Tol
     for t in range(periods):
         judged = panel.step(watched[:, t], None if exposure is None else exposure[:, t])
         repeats = (seen + REPEATS_PRIOR) / (people + REPEATS_PRIOR)
-        score = thresholds.score(setting.name, judged.odds, judged.level, judged.dispersion)
+        exact, score = thresholds.score(setting.name, judged.odds, judged.level, judged.dispersion)
         cut = -np.log10(asked.far)
         if asked.episodes is not None:
             cut = thresholds.cut_for_episodes(setting.name, asked.episodes, judged.level, judged.dispersion)
-        alarm[:, t] = (score >= cut) & (judged.odds > -29)
+        alarm[:, t] = (exact >= cut) & (judged.odds > -29)
         expected, variance = judged.expected * repeats, judged.variance * repeats**2
         upper = upper_limit(expected, variance, asked.far)
         values[0][:, t], values[1][:, t], values[2][:, t] = expected, upper, score

@@ -50,6 +50,7 @@ class Panel:
         self.noise_mean = np.zeros(series)
         self.dispersion = np.full(series, 1.5)
         self.at = 0  # next period
+        self._before = self.posterior
         self._week = np.zeros((series, setting.block))  # the block's counts so far
         self._means = np.zeros((series, setting.block))
         self._calm = np.ones(series)
@@ -71,6 +72,7 @@ class Panel:
             expected = expected * exposure
         ready = self.base.started & (self.at - self.first >= setting.young)
         posterior, odds = self.filter.step(self.posterior, counts, expected, self.dispersion, self._ratios)
+        self._before = self.posterior
         self.posterior = np.where(ready[:, None], posterior, self.posterior)
         odds = np.where(ready, odds, -30.0)
         event = self.posterior[:, self.filter.event].sum(axis=1)
@@ -86,6 +88,52 @@ class Panel:
             self._close(block)
         self.at += 1
         return Judged(expected, variance, odds, isolated, self._next[:, 0], dispersion)
+
+    def revise(self, row: int, count: float) -> float:
+        """The last period's count of one series has become this: its odds now. Nothing else is touched before the block ends."""
+        period = self.at - 1
+        place = period % self.setting.block
+        one = slice(row, row + 1)
+        self._week[row, place] = count
+        expected = self._means[one, place]
+        posterior, odds = self.filter.step(
+            self._before[one], self._week[one, place], expected, self.dispersion[one], self._ratios[one]
+        )
+        self.posterior[row] = posterior[0]
+        return float(odds[0])
+
+    def catch_up(self, counts: Array, watched: int) -> list[Judged]:
+        """Start from a history without its judgements: baselines from everything, the filter from the last `watched` periods.
+
+        What takes years off the way: past events are recognised by their residuals alone, not by what the filter thought then.
+        """
+        setting, block = self.setting, self.setting.block
+        past = (counts.shape[1] - watched) // block * block
+        blocks = past // block
+        held = counts[:, :past].reshape(self.series, blocks, block)
+        self.blocks[:, :blocks] = held.sum(axis=2)
+        begun = np.arange(blocks) * block >= self.first[:, None]
+        if block == 7:
+            recent = held[:, -52:]
+            by_weekday = recent.sum(axis=1)
+            self.by_weekday, self.flat = by_weekday, np.repeat(by_weekday.sum(axis=1, keepdims=True) / 7.0, 7, axis=1)
+            self._pattern()
+        self.base.refit(blocks, self.blocks, self.quiet, self.offsets)
+        self.base.refit(blocks, self.blocks, self.quiet, self.offsets)
+        last = np.arange(max(0, blocks - 78), blocks)
+        usual = self.base.predict(last)[0] / block
+        means = np.maximum(usual[:, :, None] * self.pattern[:, None, :block], CLOSED * usual[:, :, None])
+        seen = held[:, last]
+        limit = means + 4.0 * np.sqrt(self.base.fit.dispersion[:, None, None] * means) + 1.0
+        known = begun[:, last]
+        self.noise = (known[:, :, None] * (np.minimum(seen, limit) - means) ** 2).sum(axis=(1, 2))
+        self.noise_mean = (known[:, :, None] * means).sum(axis=(1, 2))
+        prior = np.maximum(setting.noise_prior * np.minimum(usual[:, -1], 1.0), 1e-6)
+        self.dispersion = np.maximum(1.02, (self.noise + 1.3 * prior) / (self.noise_mean + prior))
+        excess = (seen - limit).max(axis=2)
+        self.blocks[:, last] -= np.where(known, np.maximum(excess, 0.0), 0.0)
+        self.at = past
+        return [self.step(counts[:, t]) for t in range(past, counts.shape[1])]
 
     def about(self) -> tuple[Array, Array, Array]:
         """Probabilities that a lasting and that a short event is on, and the most likely lasting size in standard deviations."""
@@ -139,5 +187,10 @@ class Panel:
             total = np.where(begun, self.blocks[:, block], 0.0)
             self.by_weekday = setting.pattern_memory * self.by_weekday + np.where(begun[:, None], counts, 0.0)
             self.flat = setting.pattern_memory * self.flat + total[:, None] / 7.0
-            pattern = (self.by_weekday + setting.pattern_prior) / (self.flat + setting.pattern_prior)
-            self.pattern = pattern / pattern.mean(axis=1, keepdims=True)
+            self._pattern()
+
+    def _pattern(self) -> None:
+        """Weekday factors, shrunk to flat (gamma-Poisson)."""
+        prior = self.setting.pattern_prior
+        pattern = (self.by_weekday + prior) / (self.flat + prior)
+        self.pattern = pattern / pattern.mean(axis=1, keepdims=True)

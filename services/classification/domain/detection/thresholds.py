@@ -17,6 +17,7 @@ from services.classification.domain.detection.baseline import Array
 LEVELS = np.array([-1.4, -1.0, -0.6, -0.2, 0.2, 0.7, 1.2, 1.8, 2.4])  # log10 of a period's mean
 DISPERSIONS = np.array([1.05, 1.3, 1.7, 2.4, 4.0, 6.0])
 SCORES = np.array([0.3, 0.7, 1.0, 1.3, 1.6, 2.0, 2.3, 2.6, 3.0, 3.3])
+LEAN, MOST, LEANS_AT = 0.5, 0.15, 5
 SHAPE = (len(LEVELS), len(DISPERSIONS), len(SCORES))
 
 
@@ -60,18 +61,43 @@ def at_nodes(table: Array, level: Array, dispersion: Array) -> Array:
     return rows
 
 
-def score(name: str, odds: Array, level: Array, dispersion: Array) -> Array:
-    """Scores of one period; 0 where nothing can be said."""
+def score(name: str, odds: Array, level: Array, dispersion: Array) -> tuple[Array, Array]:
+    """Two scores of one period, 0 where nothing can be said.
+
+    The first is exact: reached on a share 10^−score of a quiet series' periods. The second leans towards where an alarm finds more: by
+    `LEAN` of the way from equal shares to equal odds (which is Neyman & Pearson's 1933 allocation when shares may differ), never by
+    more than a factor of 10^`MOST`.
+    """
     rows = at_nodes(quantiles(name), level, dispersion)
-    found = np.zeros(len(odds))
-    below = odds < rows[:, 0]
-    found[below] = 0.3 * np.exp(np.minimum(odds[below] - rows[below, 0], 0.0))
+    exact = _placed(rows, odds)
+    typical = float(np.mean(quantiles(name)[:, :, LEANS_AT]))
+    leaning = _placed(rows, odds + LEAN * (rows[:, LEANS_AT] - typical))
+    return exact, np.where(exact > 0.7, np.clip(leaning, exact - MOST, exact + MOST), exact)
+
+
+def cut_for_share(name: str, share: float, level: Array, dispersion: Array) -> Array:
+    """The odds that a quiet series reaches on such a share of its periods."""
+    rows = np.maximum.accumulate(at_nodes(quantiles(name), level, dispersion), axis=1)
+    wanted = -np.log10(share)
+    place = int(np.clip(np.searchsorted(SCORES, wanted) - 1, 0, len(SCORES) - 2))
+    part = (wanted - SCORES[place]) / (SCORES[place + 1] - SCORES[place])
+    if wanted > SCORES[-1]:
+        beyond: Array = rows[:, -1] + (wanted - SCORES[-1]) * np.log(10)
+        return beyond
+    found: Array = rows[:, place] + part * (rows[:, place + 1] - rows[:, place])
+    return found
+
+
+def _placed(rows: Array, odds: Array) -> Array:
+    """Where odds stand among quantiles."""
+    rows = np.maximum.accumulate(rows, axis=1)
+    found = 0.3 * np.exp(np.minimum(odds - rows[:, 0], 0.0))
     for number in range(len(SCORES) - 1):
         low, high = rows[:, number], np.maximum(rows[:, number + 1], rows[:, number] + 1e-6)
         inside = (odds >= low) & (odds < high)
         share = (odds[inside] - low[inside]) / (high[inside] - low[inside])
         found[inside] = SCORES[number] + share * (SCORES[number + 1] - SCORES[number])
-    beyond = odds >= np.maximum.accumulate(rows, axis=1)[:, -1]
+    beyond = odds >= rows[:, -1]
     found[beyond] = SCORES[-1] + (odds[beyond] - rows[beyond, -1]) / np.log(10)
     return np.where(odds <= -29.0, 0.0, found)
 
