@@ -37,12 +37,14 @@ demo: $(RUN)  ## a year of complaints through the real flow, and a living consol
 # Each worker has its own engines, so more than a few of them would only be in each other's way. ARGS="-n 0" takes none.
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
+# Standard library only, so that engines are installed while the environment is built and the code is checked.
 .PHONY: engines
-engines: setup  ## obtain PostgreSQL, Apache Kafka and Chromium for the tests
-	$(BIN)/python tests/engines/obtain.py $(if $(filter engines,$(MAKECMDGOALS)),$(ARGS))
+engines:  ## obtain PostgreSQL, Apache Kafka and Chromium for the tests
+	$(PYTHON) tests/engines/obtain.py $(if $(filter engines,$(MAKECMDGOALS)),$(ARGS))
 
 .PHONY: test
-test: lint engines  ## everything: lint, types, import rules, schemas, all tests (ARGS="-k relay")
+test:  ## everything: lint, types, import rules, schemas, all tests (ARGS="-k relay")
+	@$(MAKE) --no-print-directory --jobs=2 lint engines ARGS=
 	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 .PHONY: quick
@@ -84,7 +86,7 @@ $(PEERS): requirements/peers.txt
 	@touch $@
 
 .PHONY: faults
-faults: engines  ## kill services, broker and database again and again (minutes)
+faults: setup engines  ## kill services, broker and database again and again (minutes)
 	$(BIN)/python -m pytest -m faults $(ARGS)
 
 .PHONY: kafka

@@ -14,7 +14,7 @@ import time
 from bench.lab import Lab, note
 from bench.report import Bar, table, write
 
-ALL = ("M1", "M2", "M3", "M4", "M5", "M7", "D7")
+ALL = ("M1", "M2", "M3", "M4", "M5", "M7", "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D7S", "C1")
 
 
 def main() -> int:

@@ -85,7 +85,7 @@ def run(lab: Lab) -> list[Bar]:
     peers = {"eventsourcing": rate["eventsourcing"]} if "eventsourcing" in rate else {}
     what = "POST one interaction"
     return [
-        at_least("M1", f"{what}, PostgreSQL and Kafka, against bare web", rate["postgres"], "1/s", 0.5, rate["bare"]),
+        at_least("M1", f"{what}, PostgreSQL and Kafka, against bare web", rate["postgres"], "1/s", 0.5, rate["bare"], peers=peers),
         Bar(
             "M1.p99", f"{what}, slowest hundredth, against bare web's", p99["postgres"], "ms", "<= 4 x limit",
             p99["postgres"] <= 4 * p99["bare"], limit=p99["bare"],

@@ -101,7 +101,7 @@ def run(lab: Lab) -> list[Bar]:
     peers = {"eventsourcing": rate_of["eventsourcing"]} if "eventsourcing" in rate_of else {}
     what = "POST NDJSON of 500"
     return [
-        at_least("M2", f"{what}, PostgreSQL and Kafka, against bare insert", rate_of["postgres"], "1/s", 0.35, rate_of["bare"]),
+        at_least("M2", f"{what}, PostgreSQL and Kafka, against bare insert", rate_of["postgres"], "1/s", 0.35, rate_of["bare"], peers=peers),
         than_peers(
             "M2.peer", f"{what} against eventsourcing in batches of 500", rate_of["postgres"], "1/s", 1.3, peers,
             [] if peers else ["eventsourcing"],

@@ -150,7 +150,7 @@ async def measure(lab: Lab) -> list[Bar]:
     peers: dict[str, float] = {name: rate[name] for name in ("faststream", "quixstreams") if name in rate}
     absent = [name for name in ("faststream", "quixstreams") if name not in rate]
     return [
-        at_least("M4", "rebuild the indicators from the log against bare fold", rate["rebuild"], "1/s", 0.4, rate["bare"]),
+        at_least("M4", "rebuild the indicators from the log against bare fold", rate["rebuild"], "1/s", 0.4, rate["bare"], peers=peers),
         than_peers("M4.peer", "rebuild against an upsert per event", rate["rebuild"], "1/s", 10, peers, absent),
         told(
             "M4.compared", "rebuild with the comparison of both slots", rate["compared"], "1/s", limit=rate["bare"],

@@ -95,7 +95,7 @@ def run(lab: Lab) -> list[Bar]:
         lab.end(served.process)
     note(f"M7 {memory / 2**20:.0f} MB, starts {', '.join(f'{seconds:.1f} s' for seconds in starts)}")
     bars = [
-        at_most("M7.memory", f"`lazo up` idle for {IDLE:.0f} s, resident", memory / 2**20, "MB", 450),
+        at_most("M7", f"`lazo up` idle for {IDLE:.0f} s, resident", memory / 2**20, "MB", 450),
         at_most("M7.start", "`lazo up` on an empty directory to ready", middle(starts), "s", 5),
     ]
     demo = first_chart(lab)

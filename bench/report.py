@@ -28,9 +28,13 @@ class Bar:
     note: str = ""
 
 
-def at_least(name: str, what: str, value: float, unit: str, share: float, limit: float, *, note: str = "") -> Bar:
-    """A rate that must reach a share of the limit that was measured beside it."""
-    return Bar(name, what, value, unit, f">= {share:g} x limit", value >= share * limit, limit=limit, note=note)
+def at_least(
+    name: str, what: str, value: float, unit: str, share: float, limit: float, *,
+    peers: Mapping[str, float] | None = None, note: str = "",
+) -> Bar:  # fmt: skip
+    """A rate that must reach a share of the limit that was measured beside it; the peers' rates are told."""
+    bar = f">= {share:g} x limit"
+    return Bar(name, what, value, unit, bar, value >= share * limit, limit=limit, peers=peers or {}, note=note)
 
 
 def at_most(name: str, what: str, value: float, unit: str, bound: float, *, note: str = "") -> Bar:
@@ -87,7 +91,7 @@ def table(bars: Sequence[Bar]) -> str:
     for bar in bars:
         beside = _number(bar.limit) if bar.limit is not None else ""
         ratio = f"{bar.value / bar.limit:.2f}" if bar.value is not None and bar.limit else ""
-        if bar.peers:
+        if bar.peers and bar.limit is None:
             beside = ", ".join(f"{name} {_number(rate)}" for name, rate in bar.peers.items())
             if bar.value is not None:
                 ratio = f"{bar.value / max(bar.peers.values()):.1f}"

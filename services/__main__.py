@@ -20,6 +20,7 @@ PLUGINS = (
     "services.classification.cli",
     "services.classification.classifier_cli",
     "services.classification.cli_recode",
+    "services.classification.detect_cli",
     "services.classification.cli_inputs",
     "services.indicators.cli",
     "services.demo.cli",
@@ -108,7 +109,7 @@ def status(
                 typer.echo(f"{name:16}{row['error']}")
             else:
                 oldest = f"{row['oldest_seconds']:.0f} s"
-                idle = "  idle" if row["idle"] else ""
+                idle = "  idle" if row["idle"] else "" if row.get("running", True) else "  not running"
                 typer.echo(f"{name:16}{row['behind']:>8}{row['pending']:>9}{row['parked']:>8}{oldest:>10}{idle}")
     if all("error" in row for row in found.values()):
         raise typer.Exit(1)

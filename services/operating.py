@@ -1,16 +1,22 @@
 """What the `lazo` command does to a running or resting Lazo: keys, migrations, topics, status."""
 
+import importlib
+from contextlib import AsyncExitStack
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 import httpx
+from sqlalchemy.exc import DatabaseError
 
 from libs.events.catalogue import topics
 from libs.events.clock import SystemClock
 from libs.events.engines import make_engine
+from libs.events.errors import is_transient
+from libs.events.log import LogError
 from libs.service import keys
-from libs.service.environment import make_log, open_vault
-from libs.service.lock import DirectoryLock
+from libs.service.environment import Environment, make_log, open_vault
+from libs.service.lock import DirectoryLock, serving
 from libs.service.migration import location_of, migrate, newest
 from libs.service.settings import SERVICES, Settings
 
@@ -97,8 +103,47 @@ async def apply_topics(settings: Settings) -> dict[str, int]:
 
 
 async def statuses(settings: Settings, url: str | None) -> dict[str, dict[str, Any]]:
-    """Each service's status, from the running services. Raises Refused when nobody answers."""
-    base = url or f"http://{'127.0.0.1' if settings.host in {'0.0.0.0', '::'} else settings.host}:{settings.port}"  # noqa: S104  # a comparison
+    """Each service's status: from the running services, and where nobody answers and no `url` was named, from their stores
+    and the log. Raises Refused when there is nothing to ask."""
+    here = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104  # a comparison
+    noted = serving(settings.data) if settings.needs_directory else None
+    base = url or noted or f"http://{here}:{settings.port}"
+    embedded = settings.needs_directory
+    if url is None and noted is None and embedded:
+        return await _resting(settings, base)  # whoever serves this directory would have noted it
+    try:
+        return await _asked(settings, base)
+    except Refused:
+        if url is not None:
+            raise
+        return await _resting(settings, base)
+
+
+async def _resting(settings: Settings, base: str) -> dict[str, dict[str, Any]]:
+    """The statuses by the stores and the log alone: what would be left to do if everything were started now."""
+    if settings.database is None and not (settings.data / "vault.db").exists():
+        raise Refused(f"nothing answers at {base}, and there is no Lazo in {settings.data}: start one with `lazo up`")
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        vault = await open_vault(settings, clock)
+        stack.push_async_callback(vault.close)
+        log = make_log(settings)
+        environment = Environment(settings, clock, log, vault, lock=None)
+        stack.push_async_callback(environment.close)
+        await log.start()
+        found: dict[str, dict[str, Any]] = {}
+        for name in SERVICES:
+            service = await importlib.import_module(f"services.{name}.app").build(environment)
+            try:
+                found[name] = asdict(await service.runtime.status()) | {"running": False}
+            except Exception as error:
+                if not isinstance(error, DatabaseError | LogError) and not is_transient(error):
+                    raise
+                found[name] = {"error": f"cannot be read ({type(error).__name__})"}
+        return found
+
+
+async def _asked(settings: Settings, base: str) -> dict[str, dict[str, Any]]:
     vault = await open_vault(settings, SystemClock())
     try:
         scopes = [f"{name}:read" for name in SERVICES]
@@ -111,9 +156,7 @@ async def statuses(settings: Settings, url: str | None) -> dict[str, dict[str, A
                         answer = await client.get(f"/{name}/v1/status")
                     except httpx.TransportError as error:
                         if isinstance(error, httpx.ConnectError):
-                            raise Refused(
-                                f"nothing answers at {base}: start it with `lazo up`, or give --url"
-                            ) from None
+                            raise Refused(f"nothing answers at {base}: start it with `lazo up`") from None
                         found[name] = {"error": f"no answer ({type(error).__name__})"}
                         continue
                     if answer.status_code == 200:

@@ -6,7 +6,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import DatabaseError
+
 from libs.events.clock import SystemClock
+from libs.events.errors import describe, is_transient
 from libs.events.verification import Break, Report, verify
 from libs.service.environment import Environment, make_log, open_vault
 from libs.service.settings import SERVICES, Settings
@@ -70,7 +73,19 @@ MESSAGES: dict[str, dict[str, str]] = {
     },
     "damaged": {"en": "the file is damaged: {error}", "es": "el archivo está dañado: {error}"},
     "unreadable": {"en": "cannot be read: {error}", "es": "no se puede leer: {error}"},
-    "read-model": {"en": "{text}", "es": "{text}"},
+    "row-differs": {"en": "the row of {row} is missing or differs", "es": "la fila de {row} falta o difiere"},
+    "rows-differ": {
+        "en": "{count} more rows are missing or differ",
+        "es": "otras {count} filas faltan o difieren",
+    },
+    "rows-foreign": {
+        "en": "rows that the events do not account for: {rows} ({count} in all)",
+        "es": "filas que ningún evento explica: {rows} ({count} en total)",
+    },
+    "count-differs": {
+        "en": "the read model says {shown}, an independent fold of the log {wanted}",
+        "es": "el modelo de lectura dice {shown}; un cálculo aparte sobre el registro, {wanted}",
+    },
 }
 
 SUMMARY = {
@@ -103,8 +118,9 @@ def lines(report: Report, language: str) -> list[str]:
 async def verify_all(settings: Settings, walked: Callable[[int], None] | None = None) -> Report:
     """Walk everything there is under these settings, beside a running Lazo or without one.
 
-    A service adds its own checks by `services/<name>/verify.py` with `async def verify(environment) -> list[str]`, one
-    `place: what` for each thing that does not hold. Raises LogUnavailable, and what the databases raise when they are away.
+    A service adds its own checks by `services/<name>/verify.py` with `async def verify(environment) -> list[Break]`. What
+    those cannot read is named and ends nothing else: damage is what this is called for. Raises LogUnavailable, and what the
+    databases raise when they are away.
     """
     async with AsyncExitStack() as stack:
         clock = SystemClock()
@@ -118,10 +134,16 @@ async def verify_all(settings: Settings, walked: Callable[[int], None] | None = 
         engines = {name: environment.engine(name) for name in SERVICES if _exists(settings.database_target(name))}
         report = await verify(log, engines, walked)
         for name in report.services:
-            for found in await _own_checks(name, environment):
-                table, colon, what = found.partition(": ")
-                where = f"{name}/{table}" if colon else name
-                report.breaks.append(Break(where, "read-model", {"text": what if colon else found}))
+            try:
+                report.breaks += await _own_checks(name, environment)
+            except (
+                DatabaseError,
+                ValueError,
+                LookupError,
+            ) as error:  # a torn page, a value that is none, a gap in a stream
+                if is_transient(error):
+                    raise
+                report.add(name, "unreadable", error=_told(error))
         return report
 
 
@@ -129,7 +151,12 @@ def _exists(target: str) -> bool:
     return "://" in target or Path(target).exists()
 
 
-async def _own_checks(service: str, environment: Environment) -> list[str]:
+def _told(error: Exception) -> str:
+    # The statement with its parameters says nothing here that the driver's own words do not.
+    return describe(error.orig if isinstance(error, DatabaseError) and error.orig is not None else error)
+
+
+async def _own_checks(service: str, environment: Environment) -> list[Break]:
     name = f"services.{service}.verify"
     try:
         module = importlib.import_module(name)
@@ -137,7 +164,7 @@ async def _own_checks(service: str, environment: Environment) -> list[str]:
         if error.name is None or not name.startswith(error.name):
             raise
         return []  # this service has nothing to add, or is not in this image
-    found: list[str] = await module.verify(environment)
+    found: list[Break] = await module.verify(environment)
     return found
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from hypothesis import settings
 
 from tests.engines.browser import browser_missing, find_chromium
 from tests.engines.kafka import KafkaServer, kafka_missing
+from tests.engines.memory import forgotten
 from tests.engines.postgres import ExternalPostgres, PostgresServer, create_database, drop_database, postgres_missing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,31 +40,43 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("lazo", deadline=None, print_blob=True, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("lazo")
 
-# An embedded commit waits for the disk: 1.7 ms here when idle, 8 ms with neighbours, a thousand times over. Memory keeps what a
-# killed process wrote just as well, so temporary directories go there where there is room.
+# An embedded commit waits for the disk: 1.7 ms here when idle, 8 ms with neighbours, a thousand times over; a new database of
+# PostgreSQL is seven megabytes. Memory keeps what a killed process wrote just as well, so temporary directories, the servers' own
+# among them, go there where there is room. A run holds less than two gigabytes at once.
 MEMORY = Path("/dev/shm")
-if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2 * 1024**3:
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 * 1024**3:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    os.environ.setdefault("TMPDIR", str(MEMORY))
+    tempfile.tempdir = None  # asked for again, now that the answer has changed
 
 MARKERS = {
     "postgres": {"postgres_server", "postgres_url", "fresh_postgres", "module_postgres_url", "own_postgres"},
     "kafka": {"kafka_server", "kafka_bootstrap", "own_kafka"},
     "browser": {"chromium"},
 }
-# Quick answers first; tests that kill processes last.
+# Quick answers first; tests that kill processes last. Workers that share a run begin at the other end: whoever is left with
+# the last test keeps everybody waiting, so that had better be a short one.
 WEIGHT = {"slow": 1, "postgres": 2, "kafka": 3, "browser": 4, "faults": 5}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark by the engines a test uses, and sort from quick to slow; within a weight the order of the files stays."""
+    """Mark by the engines a test uses, and sort by weight; within a weight the order of the files stays."""
     for item in items:
         used = set(getattr(item, "fixturenames", ()))
         for marker, fixtures in MARKERS.items():
             if used & fixtures:
                 item.add_marker(marker)
     items.sort(
-        key=lambda item: max((weight for name, weight in WEIGHT.items() if item.get_closest_marker(name)), default=0)
+        key=lambda item: max((weight for name, weight in WEIGHT.items() if item.get_closest_marker(name)), default=0),
+        reverse="PYTEST_XDIST_WORKER" in os.environ,
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget() -> Iterator[None]:
+    """What one module's tests left behind is no burden for the next one's."""
+    yield
+    forgotten()
 
 
 def unavailable(reason: str) -> NoReturn:

@@ -32,6 +32,7 @@ from libs.events.envelope import unchained
 from libs.events.errors import Transient
 from libs.events.horizon import seen
 from libs.events.log import FencedError, Log, Outgoing, Publisher, Record, TopicPartition
+from libs.events.offload import in_turns
 from libs.events.pace import Pace, rest
 from libs.events.settings import MachinerySettings
 from libs.events.store import Committed, Store
@@ -148,7 +149,7 @@ class Relay:
             self.pace.well()
             return 0
         faults.point("relay.claimed")
-        records = self._chain(rows)
+        records = await self._chain(rows)
         await self.send(publisher, rows, records)
         self.published += len(rows)
         self.pace.moved()
@@ -178,10 +179,11 @@ class Relay:
         await self._note(reached, [row[0] for row in rows])
         faults.point("relay.marked")
 
-    def _chain(self, rows: Sequence[Any]) -> list[Outgoing]:
+    async def _chain(self, rows: Sequence[Any]) -> list[Outgoing]:
         texts = {tp: place.chain for tp, place in self._places.items()}
         records = []
-        for row, event in zip(rows, events_of(rows, self.store.source), strict=True):
+        pairs = zip(rows, events_of(rows, self.store.source), strict=True)
+        async for row, event in in_turns(pairs, every=100):
             tp = TopicPartition(row[-2], row[-1])
             record, texts[tp] = chained(unchained(event, tp.topic, tp.partition), texts[tp])
             records.append(record)

@@ -162,6 +162,11 @@ class Environment:
             )
         return self._engines[service]
 
+    def announce(self, address: str) -> None:
+        """Note beside the data, where there is a data directory, at which address this process serves it."""
+        if self._lock is not None:
+            self._lock.announce(address)
+
     def machinery(self) -> MachinerySettings:
         """The bounds of every service's machinery, with what the settings say of them."""
         return MachinerySettings(stuck_after=self.settings.stalled_after)
@@ -171,6 +176,10 @@ class Environment:
         if service not in self._migrated:
             await migrate(self.engine(service), location, service=service)
             self._migrated.add(service)
+
+    def note_migrated(self, service: str) -> None:
+        """The service's database is known to be at the newest revision: `migrate` need not look."""
+        self._migrated.add(service)
 
     def migrated(self, service: str) -> bool:
         return service in self._migrated

@@ -192,6 +192,7 @@ async def _main(
                 gc.freeze()  # what was loaded at start is never garbage: collections look at a tenth
                 host, port = listener.getsockname()[:2]
                 address = f"http://{'localhost' if host in {'127.0.0.1', '0.0.0.0', '::', '::1'} else host}:{port}"  # noqa: S104  # a comparison
+                environment.announce(address.replace("localhost", "[::1]" if host == "::1" else "127.0.0.1"))
                 if announce is not None:
                     announce(environment, address)
                 waiting: list[asyncio.Task[Any]] = [until, serving]

@@ -9,11 +9,13 @@ from libs.service.http import make_app
 from libs.service.http.quarantine import quarantine_routes
 from libs.service.service import Service
 from libs.service.settings import BadSettings, load
+from services.classification import encoder as encoders
 from services.classification.api import (
     finding_work,
     findings,
     inputs,
     interactions,
+    models,
     monitors,
     procedures,
     recodings,
@@ -33,9 +35,12 @@ from services.classification.escalating import Escalating
 from services.classification.joining import Joining
 from services.classification.judging import Judging
 from services.classification.learner import Lessons
+from services.classification.measuring import Measuring
+from services.classification.modelling import Modelling
 from services.classification.monitoring import Monitor
 from services.classification.previewing import Preview
 from services.classification.recoding import Recoding
+from services.classification.refitting import Refitting
 from services.classification.reviewing import Reviewing
 from services.classification.settings import ClassificationSettings
 from services.classification.shadow import Shadow
@@ -67,8 +72,20 @@ async def build(environment: Environment) -> Service:
     rules = Rules(false_alarms_per_month=settings.false_alarms_per_month, minimum_customers=settings.minimum_customers)
     books = Books()
     emerging = Emerging(books, timedelta(hours=settings.topics_hours))
-    coding = Coding(books, emerging=emerging)
-    lessons = Lessons(None)  # nobody learns on-line yet: corrections change decisions, not the words' weights
+    app = make_app(NAME, environment=environment, title="Lazo classification", description=DESCRIPTION)
+    measuring = Measuring(app.state.metrics.registry)
+    lessons = Lessons(books, encoders.load if settings.encoder else lambda: None, measuring)
+    modelling = Modelling(lessons)
+    coding = Coding(books, lessons, modelling, emerging, measuring)
+    refitting = Refitting(
+        books,
+        lessons,
+        modelling,
+        measuring,
+        after=settings.fit_after,
+        promote=settings.promote,
+        encoder=settings.encoder,
+    )
     reviewing = Reviewing(
         books, coding, lessons, share=settings.second_share, hold=timedelta(minutes=settings.claim_minutes)
     )
@@ -76,7 +93,7 @@ async def build(environment: Environment) -> Service:
     monitor = Monitor(rules, waiting, Publisher(books, rules, waiting))
     escalating = Escalating(levels, waiting)
     dependencies = Dependencies(
-        coding, monitor, Judging(monitor, waiting), emerging, lessons, recoding, Joining(escalating), escalating
+        coding, monitor, Judging(waiting), emerging, lessons, recoding, refitting, Joining(escalating), escalating
     )
     runtime = Runtime(
         service=NAME,
@@ -89,6 +106,7 @@ async def build(environment: Environment) -> Service:
         settings=environment.machinery(),
     )
     context = Context(
+        lessons=lessons,
         store=runtime.store,
         clock=environment.clock,
         books=books,
@@ -97,13 +115,14 @@ async def build(environment: Environment) -> Service:
         waiting=waiting,
         settings=settings,
     )
-    app = make_app(NAME, environment=environment, title="Lazo classification", description=DESCRIPTION)
-    preview = Preview(environment.engine(NAME), environment.log, environment.vault, books, rules)
+    preview = Preview(environment.engine(NAME), environment.log, environment.vault, books, rules, lessons)
     app.include_router(rulebook.router(context, preview))
     app.include_router(shadow.router(context, Shadow(environment.engine(NAME), rules)))
     for room in (monitors, findings, finding_work, verdicts, inputs):
         app.include_router(room.router(context))
     app.state.lessons = lessons
+    app.include_router(models.router(context))
+    app.include_router(models.commands(context, modelling, refitting.works_on(runtime.store)))
     app.include_router(interactions.router(context, reviewing))
     app.include_router(review.router(context, reviewing))
     app.include_router(review.deciding(context, reviewing))
@@ -112,4 +131,4 @@ async def build(environment: Environment) -> Service:
     app.include_router(topics.router(context, emerging))
     app.include_router(procedures.router(context))
     app.include_router(quarantine_routes(NAME))
-    return Service(NAME, app, runtime)
+    return Service(NAME, app, runtime, parts=[refitting])

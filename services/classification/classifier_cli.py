@@ -74,7 +74,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "the model uses {wanted}, which is not here: the words decide alone",
     ),
     "read_as": ("{path}: leído como {encoding}", "{path}: read as {encoding}"),
-    "unlabelled": ("{path}: {count} filas sin etiqueta, omitidas", "{path}: {count} rows without label, left out"),
+    "unlabelled": ("{path}: filas sin etiqueta, omitidas: {count}", "{path}: rows without label, left out: {count}"),
     "fitted": (
         "{path}: {rows} filas, {labels} etiquetas; reservando datos: exactitud {accuracy:.1%}, decide sola {coverage:.0%}",
         "{path}: {rows} rows, {labels} labels; on held-back data: accuracy {accuracy:.1%}, decides alone {coverage:.0%}",

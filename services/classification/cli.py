@@ -19,7 +19,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{file}: sin defectos ({motives} motivos, {causes} causas)",
         "{file}: no defects ({motives} motives, {causes} causes)",
     ),
-    "defects": ("{file}: {count} defectos", "{file}: {count} defects"),
+    "defects": ("{file}: defectos: {count}", "{file}: defects: {count}"),
     "published": ("{book}: versión {version} publicada", "{book}: version {version} published"),
     "same": (
         "{book}: es igual a la versión {version}; nada cambia",
@@ -163,6 +163,17 @@ def _preview(file: Path, url: str | None, key: str | None, data: Path | None, as
 
 
 async def _show(file: Path, url: str | None, key: str | None, data: Path | None, as_json: bool) -> int:
+    from libs.service.beside import running
+    from libs.service.settings import Settings, load
+
+    if url is not None:
+        return await _show_from(file, url, key, data, as_json)
+    async with running(load(Settings, data=data), "lazo rulebook", ["classification:read"]) as place:
+        url, key = place or (None, None)
+        return await _show_from(file, url, key, data, as_json)
+
+
+async def _show_from(file: Path, url: str | None, key: str | None, data: Path | None, as_json: bool) -> int:
     import httpx
 
     from services.classification.cli_preview import lines, preview_here
@@ -238,7 +249,7 @@ async def _send(
     import httpx
 
     try:
-        async with _server(url, key) if url is not None else _own(data) as (client, pending):
+        async with _served(url, key, data) as (client, pending):
             response = await client.post(
                 "/classification/v1/rulebook/publish",
                 content=file.read_bytes(),
@@ -289,6 +300,25 @@ async def _server(url: str, key: str | None, timeout: float | None = 60) -> Asyn
     headers = {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=timeout) as client:
         yield client, nothing
+
+
+@asynccontextmanager
+async def _served(
+    url: str | None, key: str | None, data: Path | None, timeout: float | None = 60
+) -> AsyncIterator[tuple[Any, Any]]:
+    """The server at `url`; without one the Lazo that has the data directory open; else classification in this process."""
+    from libs.service.beside import running
+    from libs.service.settings import Settings, load
+
+    if url is not None:
+        async with _server(url, key, timeout) as found:
+            yield found
+        return
+    async with (
+        running(load(Settings, data=data), "lazo rulebook", ["classification:write"]) as place,
+        _server(*place, timeout) if place is not None else _own(data) as found,
+    ):
+        yield found
 
 
 @asynccontextmanager

@@ -59,8 +59,11 @@ async def preview_here(raw: bytes, data: Path | None, language: str) -> tuple[di
 
     from libs.service.environment import Environment
     from libs.service.settings import Settings, load
+    from services.classification import encoder as encoders
     from services.classification.books import Books
     from services.classification.domain.monitor import Rules
+    from services.classification.learner import Lessons
+    from services.classification.measuring import Measuring
     from services.classification.previewing import NothingPublished, Preview
     from services.classification.rulebook_file import read
     from services.classification.settings import ClassificationSettings
@@ -73,8 +76,9 @@ async def preview_here(raw: bytes, data: Path | None, language: str) -> tuple[di
     environment = await Environment.open(settings)
     try:
         engine, books = environment.engine("classification"), Books()
+        lessons = Lessons(books, encoders.load if own.encoder else lambda: None, Measuring())
         rules = Rules(own.false_alarms_per_month, own.minimum_customers)
-        preview = Preview(engine, environment.log, environment.vault, books, rules)
+        preview = Preview(engine, environment.log, environment.vault, books, rules, lessons)
         try:
             reading = read(raw, await preview.published())
             report = await preview.run(reading.book) if reading.sound and reading.book is not None else None

@@ -106,9 +106,9 @@ def _recode(wanted: dict[str, Any], yes: bool, url: str | None, key: str | None,
 async def _work(
     wanted: dict[str, Any], yes: bool, url: str | None, key: str | None, data: Path | None, json: bool
 ) -> int:
-    from services.classification.cli import _own, _server
+    from services.classification.cli import _served
 
-    async with _server(url, key) if url is not None else _own(data) as (client, pending):
+    async with _served(url, key, data) as (client, pending):
         job = await _call(client, "POST", "", {name: value for name, value in wanted.items() if value is not None})
         job = await _watch(client, job, "previewing", json)
         if not json:

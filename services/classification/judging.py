@@ -1,71 +1,151 @@
 """The timer that judges a corrective action once the window after it has passed (G4)."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Protocol
+
+import numpy as np
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events.store import Unit
 from libs.events.timers import Timer
-from services.classification import desk
-from services.classification.domain.effect import Effect, judge
+from services.classification import desk, tables
+from services.classification.counting import PEERS, WATCHED
+from services.classification.domain.effect import Days, Effect, evaluate, judge
 from services.classification.domain.findings import Action, Finding, Judge
-from services.classification.domain.peers import Peers
-from services.classification.domain.watch import Watch
-from services.classification.monitoring import Monitor
+from services.classification.domain.numeric import Array
+from services.classification.domain.watch import fresh_days
 from services.classification.waiting import Waiting
 
+PAST_DAYS = 2 * 365
+"""So much of the past is looked at: two of each season."""
 BEFORE_AT_LEAST = 28
 COMMON_PRIOR = 60.0
+DISPERSION = 1.3
+"""Of a slice too young to show its own; the middle of what the demonstration's and the benchmark's slices have."""
+
+
+class Answers(Protocol):
+    """Customers of a finding who said, after the action, that it got better or worse (R51)."""
+
+    async def __call__(self, connection: AsyncConnection, finding: Finding, action: Action) -> tuple[int, int]: ...
 
 
 class Judging:
-    def __init__(self, monitor: Monitor, waiting: Waiting) -> None:
-        self._monitor, self._waiting = monitor, waiting
+    def __init__(self, waiting: Waiting, answers: Answers | None = None) -> None:
+        self._waiting, self._answers = waiting, answers
 
     async def due(self, unit: Unit, timers: Sequence[Timer]) -> None:
-        """Timer: compare before and after; whatever is not better reopens the finding."""
+        """Timer: compare what came with what would have come; whatever is not better reopens the finding."""
         for timer in timers:
             finding = await desk.load(unit, timer.data["finding"])
             action = None if finding is None else finding.action
             if finding is None or action is None or action.implemented_at is None or action.action_id != timer.key:
                 continue
-            async with self._monitor.reading(unit.connection) as (watch, peers, _):
-                effect = self._effect(finding, action, watch, peers)
+            effect = await self._effect(unit.connection, finding, action)
             command = Judge(action_id=action.action_id, effect=effect)
             await desk.carry_out(unit, finding.finding_id, command, self._waiting, cause=timer)
 
-    def _effect(self, finding: Finding, action: Action, watch: Watch, peers: Peers) -> Effect:
-        """The declared window after the action against at least four weeks before it; the day of the action in neither."""
+    async def _effect(self, connection: AsyncConnection, finding: Finding, action: Action) -> Effect:
+        """The declared window after the action beside all the past there is; the day of the action is in neither."""
         assert action.implemented_at is not None
         day = action.implemented_at.astimezone(self._waiting.zone).date()
-        before_days = max(action.window_days, BEFORE_AT_LEAST)
-        before = (day - timedelta(days=before_days), day - timedelta(days=1))
-        after = (day + timedelta(days=1), day + timedelta(days=action.window_days))
-        motive = finding.slice["motive"]
-        own_before, own_after, dispersion = 0, 0, 1.0
-        if "location" in finding.slice:
-            place = finding.slice["location"]
-            own_before, own_after = peers.total(motive, place, *before), peers.total(motive, place, *after)
-        else:
-            key = (motive, finding.slice.get("touchpoint", ""))
-            own_before, own_after = watch.total(key, *before), watch.total(key, *after)
-            dispersion = watch.dispersion(key, day)
-        others_before = watch.total(None, *before) - own_before
-        others_after = watch.total(None, *after) - own_after
-        shares = _moves(others_before, before_days, others_after, action.window_days)
-        return judge(
-            before=own_before,
-            before_exposure=before_days * shares[0],
-            after=own_after,
-            after_exposure=action.window_days * shares[1],
-            dispersion=dispersion,
-            expected_ratio=action.expected_ratio,
+        until = day + timedelta(days=action.window_days)
+        first = (await connection.execute(select(func.min(tables.days.c.day)))).scalar()
+        since = max(first or day, day - timedelta(days=PAST_DAYS))
+        if since >= day:
+            return Effect("undecided", None, None, None, 0, 0)
+        own = await _own(connection, finding.slice, since, until)
+        others, related = await _around(connection, finding.slice, since, until)
+        days = Days(
+            own=own,
+            others=others,
+            related=related,
+            action=(day - since).days,
+            window=action.window_days,
+            year=since.timetuple().tm_yday / 365.25,
         )
+        helped, harmed = (0, 0) if self._answers is None else await self._answers(connection, finding, action)
+        effect = evaluate(days, action.expected_ratio, helped=helped, harmed=harmed)
+        return effect if effect.ratio is not None else _two_sums(days, action)
 
 
-def _moves(before: int, before_days: int, after: int, after_days: int) -> tuple[float, float]:
-    """How far the other slices were from their common mean in each period: the season both periods have to be freed of."""
-    mean = (before + after) / (before_days + after_days)
-    return (
-        (before + COMMON_PRIOR) / (mean * before_days + COMMON_PRIOR),
-        (after + COMMON_PRIOR) / (mean * after_days + COMMON_PRIOR),
+async def _own(connection: AsyncConnection, where: Mapping[str, str], since: date, until: date) -> Array:
+    """Fresh complainants per day of a slice, whatever attributes it names; the sums per day hold the usual two."""
+    series = _series(where)
+    if series is not None:
+        name, place = series
+        held = await _sums(connection, name, since, until)
+        parts = [counts for (motive, at), counts in held.items() if motive == where["motive"] and place in {None, at}]
+        return np.sum(parts, axis=0) if parts else np.zeros((until - since).days + 1)
+    table = tables.contacts
+    conditions: list[ColumnElement[bool]] = [table.c.counted, table.c.day <= until]
+    conditions += [table.c[attribute] == value for attribute, value in where.items() if attribute in table.c]
+    days: dict[str, list[date]] = defaultdict(list)
+    for customer, day in await connection.execute(select(table.c.customer_id, table.c.day).where(*conditions)):
+        days[customer].append(day)
+    found = np.zeros((until - since).days + 1)
+    for own in days.values():
+        for day in fresh_days(own):
+            if day >= since:
+                found[(day - since).days] += 1
+    return found
+
+
+async def _around(
+    connection: AsyncConnection, where: Mapping[str, str], since: date, until: date
+) -> tuple[Array, dict[str, Array]]:
+    """What the action did not touch (other motives elsewhere), and where its complaints could go: the same motive at other
+    places, other motives at the same place. Without a place the other motives are what it did not touch."""
+    name = PEERS if PEERS in where else WATCHED
+    place = where.get(name)
+    length = (until - since).days + 1
+    others, elsewhere, otherwise = np.zeros(length), np.zeros(length), np.zeros(length)
+    motive = where.get("motive", "")
+    for (its_motive, its_place), counts in (await _sums(connection, name, since, until)).items():
+        if its_motive == motive:
+            elsewhere += counts if its_place != place else 0.0
+        elif place is not None and its_place == place:
+            otherwise += counts
+        else:
+            others += counts
+    related = {} if place is None else {"elsewhere": elsewhere, "another motive": otherwise}
+    return others, {label: counts for label, counts in related.items() if counts.sum()}
+
+
+def _series(where: Mapping[str, str]) -> tuple[str, str | None] | None:
+    """The series of sums per day that holds exactly this slice, and its place there (None: all places together)."""
+    rest = where.keys() - {"motive"}
+    if "motive" not in where or len(rest) > 1 or not rest <= {WATCHED, PEERS}:
+        return None
+    return (PEERS, where[PEERS]) if PEERS in where else (WATCHED, where.get(WATCHED))
+
+
+async def _sums(connection: AsyncConnection, series: str, since: date, until: date) -> dict[tuple[str, str], Array]:
+    table = tables.days
+    query = select(table.c.motive, table.c.place, table.c.day, table.c.fresh).where(
+        table.c.series == series, table.c.day >= since, table.c.day <= until
+    )
+    length = (until - since).days + 1
+    found: dict[tuple[str, str], Array] = defaultdict(lambda: np.zeros(length))
+    for motive, place, day, fresh in await connection.execute(query):
+        found[motive, place][(day - since).days] += fresh
+    return found
+
+
+def _two_sums(days: Days, action: Action) -> Effect:
+    """Less than four weeks of past: the two sums, freed of what the other slices did meanwhile."""
+    before_days = min(days.action, max(action.window_days, BEFORE_AT_LEAST))
+    before, after = slice(days.action - before_days, days.action), slice(days.action + 1, days.action + 1 + days.window)
+    others_before, others_after = float(days.others[before].sum()), float(days.others[after].sum())
+    mean = (others_before + others_after) / (before_days + days.window)
+    return judge(
+        before=int(days.own[before].sum()),
+        before_exposure=before_days * (others_before + COMMON_PRIOR) / (mean * before_days + COMMON_PRIOR),
+        after=int(days.own[after].sum()),
+        after_exposure=days.window * (others_after + COMMON_PRIOR) / (mean * days.window + COMMON_PRIOR),
+        dispersion=DISPERSION,
+        expected_ratio=action.expected_ratio,
     )

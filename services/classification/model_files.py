@@ -21,10 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from services.classification.domain.classifier import parts
+from services.classification.domain.classifier.hierarchy import Hierarchy
 from services.classification.domain.classifier.model import Classifier
 
 MANIFEST = "manifest.json"
-KIND = "lazo-classifier"
+KIND, CODER = "lazo-classifier", "lazo-coder"
+MOST_MANIFEST = 16 * 2**20
 LARGEST = 256 * 2**20
 LIBRARIES = ("numpy", "scikit-learn", "scipy")
 
@@ -46,16 +48,82 @@ class Kept:
     manifest: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class KeptCoder:
+    """The same of a model of motives and causes."""
+
+    model: Hierarchy
+    digest: str
+    manifest: Mapping[str, Any]
+
+
 def save(model: Classifier, directory: Path, *, data: str, rulebook_version: int | None = None) -> str:
     """Write the model; what was there is replaced at the end, in one rename. `data`: hash of the training data. The digest."""
     values, arrays = parts.taken_apart(model)
+    digest, files = _written(KIND, values, arrays, model.encoder, data=data, rulebook_version=rulebook_version)
+    _put(files, directory.absolute())
+    return digest
+
+
+def written(model: Hierarchy, *, data: str, rulebook_version: int) -> tuple[str, dict[str, bytes]]:
+    """The digest and the files of a model of motives and causes: the same model gives the same bytes."""
+    values, arrays = parts.hierarchy_apart(model)
+    return _written(CODER, values, arrays, model.motive.encoder, data=data, rulebook_version=rulebook_version)
+
+
+def read(files: Mapping[str, bytes], name: str) -> KeptCoder:
+    """The model of motives and causes in these files, every byte checked. Raises Unreadable."""
+    place = Path(name)
+    if MANIFEST not in files:
+        raise Unreadable("no_manifest", place)
+    manifest = _checked(files[MANIFEST], place, CODER)
+    listed = manifest["files"]
+    for file in sorted({*listed} ^ {*files} - {MANIFEST}):
+        raise Unreadable("missing" if file in listed else "foreign_file", place, file=file)
+    arrays = {Path(file).stem: _array(files[file], row, place, file) for file, row in listed.items()}
+    try:
+        model = parts.hierarchy_together(manifest["model"], arrays)
+    except parts.Foreign as error:
+        raise Unreadable("changed", place, file=error.what) from None
+    return KeptCoder(model, manifest["digest"], manifest)
+
+
+def load(directory: Path) -> Kept:
+    """The model, every byte checked. Raises Unreadable."""
+    manifest = _manifest(directory)
+    listed = manifest["files"]
+    there = {path.name for path in directory.iterdir() if path.name != MANIFEST}
+    for name in sorted({*listed} ^ there):
+        raise Unreadable("missing" if name in listed else "foreign_file", directory, file=name)
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name, row in listed.items():
+        path = directory / name
+        if Path(name).name != name or path.suffix != ".npy" or path.is_symlink() or path.stat().st_size != row["bytes"]:
+            raise Unreadable("changed", directory, file=name)
+        arrays[path.stem] = _array(path.read_bytes(), row, directory, name)
+    try:
+        model = parts.put_together(manifest["model"], arrays)
+    except parts.Foreign as error:
+        raise Unreadable("changed", directory, file=error.what) from None
+    return Kept(model, manifest["digest"], manifest)
+
+
+def _written(
+    kind: str,
+    values: Mapping[str, Any],
+    arrays: Mapping[str, npt.NDArray[Any]],
+    encoder: str | None,
+    *,
+    data: str,
+    rulebook_version: int | None,
+) -> tuple[str, dict[str, bytes]]:
     files = {f"{name}.npy": _bytes_of(array) for name, array in sorted(arrays.items())}
     manifest: dict[str, Any] = {
-        "kind": KIND,
+        "kind": kind,
         "format": parts.FORMAT,
         "data": data,
         "rulebook_version": rulebook_version,
-        "libraries": _libraries(model.encoder),
+        "libraries": _libraries(encoder),
         "model": values,
         "files": {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -66,7 +134,10 @@ def save(model: Classifier, directory: Path, *, data: str, rulebook_version: int
     files[MANIFEST] = (
         json.dumps({**manifest, "digest": digest}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     ).encode()
-    directory = directory.absolute()
+    return digest, files
+
+
+def _put(files: Mapping[str, bytes], directory: Path) -> None:
     if directory.exists() and not _replaceable(directory):
         raise Unreadable("in_the_way", directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -88,34 +159,16 @@ def save(model: Classifier, directory: Path, *, data: str, rulebook_version: int
             fresh.rename(directory)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return digest
 
 
-def load(directory: Path) -> Kept:
-    """The model, every byte checked. Raises Unreadable."""
-    manifest = _manifest(directory)
-    listed = manifest["files"]
-    there = {path.name for path in directory.iterdir() if path.name != MANIFEST}
-    for name in sorted({*listed} ^ there):
-        raise Unreadable("missing" if name in listed else "foreign_file", directory, file=name)
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    for name, row in listed.items():
-        path = directory / name
-        if Path(name).name != name or path.suffix != ".npy" or path.is_symlink() or path.stat().st_size != row["bytes"]:
-            raise Unreadable("changed", directory, file=name)
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != row["sha256"]:
-            raise Unreadable("changed", directory, file=name)
-        try:
-            array = np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError, OSError):
-            raise Unreadable("changed", directory, file=name) from None
-        arrays[path.stem] = array
+def _array(content: bytes, row: Mapping[str, Any], where: Path, name: str) -> npt.NDArray[Any]:
+    if len(content) != row["bytes"] or hashlib.sha256(content).hexdigest() != row["sha256"]:
+        raise Unreadable("changed", where, file=name)
     try:
-        model = parts.put_together(manifest["model"], arrays)
-    except parts.Foreign as error:
-        raise Unreadable("changed", directory, file=error.what) from None
-    return Kept(model, manifest["digest"], manifest)
+        array: npt.NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        raise Unreadable("changed", where, file=name) from None
+    return array
 
 
 def _manifest(directory: Path) -> dict[str, Any]:
@@ -124,27 +177,34 @@ def _manifest(directory: Path) -> dict[str, Any]:
         raise Unreadable("no_directory", directory)
     if not path.is_file():
         raise Unreadable("no_manifest", directory)
-    if path.stat().st_size > 16 * 2**20:
+    if path.stat().st_size > MOST_MANIFEST:
         raise Unreadable("no_model", directory)
+    return _checked(path.read_bytes(), directory, KIND)
+
+
+def _checked(content: bytes, where: Path, kind: str) -> dict[str, Any]:
+    """A manifest that is one of ours, whole and unchanged."""
+    if len(content) > MOST_MANIFEST:
+        raise Unreadable("no_model", where)
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(content)
     except (ValueError, RecursionError):
-        raise Unreadable("half_written", directory) from None
-    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
-        raise Unreadable("no_model", directory)
+        raise Unreadable("half_written", where) from None
+    if not isinstance(manifest, dict) or manifest.get("kind") != kind:
+        raise Unreadable("no_model", where)
     if manifest.get("format") != parts.FORMAT:
-        raise Unreadable("other_format", directory, found=manifest.get("format"), wanted=parts.FORMAT)
+        raise Unreadable("other_format", where, found=manifest.get("format"), wanted=parts.FORMAT)
     digest = manifest.get("digest")
     if digest != _digest({name: value for name, value in manifest.items() if name != "digest"}):
-        raise Unreadable("changed", directory, file=MANIFEST)
+        raise Unreadable("changed", where, file=MANIFEST)
     files = manifest.get("files")
     sound = isinstance(files, dict) and all(
         isinstance(row, dict) and {"bytes", "sha256"} <= row.keys() for row in files.values()
     )
     if not sound or not isinstance(manifest.get("model"), dict):
-        raise Unreadable("changed", directory, file=MANIFEST)
+        raise Unreadable("changed", where, file=MANIFEST)
     if sum(int(row["bytes"]) for row in manifest["files"].values()) > LARGEST:
-        raise Unreadable("too_large", directory)
+        raise Unreadable("too_large", where)
     return manifest
 
 

@@ -20,7 +20,7 @@ from libs.events.catalogue import decode
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import Effects
 from libs.events.envelope import Event
-from libs.events.offload import offload
+from libs.events.offload import in_turns, offload
 from libs.events.store import Cause, Unit
 from libs.events.timers import Timer
 from services.classification import tables
@@ -64,10 +64,12 @@ class Monitor:
             await self._take(unit, events)
 
     async def _take(self, unit: Unit, events: Sequence[Event]) -> None:
-        facts = [data for data in map(decode, events) if isinstance(data, InteractionClassified)]
+        decoded = [decode(event) async for event in in_turns(events)]
+        facts = [data for data in decoded if isinstance(data, InteractionClassified)]
         mark = await self._mark(unit.connection)
         fresh = self._is_fresh(mark)
-        added = await count(unit.connection, [counted_of(fact, unit.now, self._waiting.zone) for fact in facts])
+        counted = [counted_of(fact, unit.now, self._waiting.zone) async for fact in in_turns(facts)]
+        added = await count(unit.connection, counted)
         if not facts:
             return
         latest = max(min(fact.occurred_at, unit.now) for fact in facts).astimezone(self._waiting.zone).date()

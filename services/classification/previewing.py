@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select
@@ -37,6 +38,7 @@ from services.classification.domain.preview import (
 )
 from services.classification.domain.rulebook import Rulebook
 from services.classification.domain.watch import MAX_DAYS
+from services.classification.learner import Lessons
 from services.classification.spool import AFTER, BEFORE, Line, Spool
 
 CHUNK = 500
@@ -69,8 +71,11 @@ class _Run:
 class Preview:
     """Reads; has nothing to write with. `rules`: the monitor's."""
 
-    def __init__(self, engine: AsyncEngine, log: Log, vault: Vault, books: Books, rules: Rules) -> None:
+    def __init__(
+        self, engine: AsyncEngine, log: Log, vault: Vault, books: Books, rules: Rules, lessons: Lessons
+    ) -> None:
         self._engine, self._log, self._vault, self._books, self._rules = engine, log, vault, books, rules
+        self._lessons = lessons
         self._busy = asyncio.Lock()
 
     async def published(self) -> list[tuple[int, Rulebook]]:
@@ -89,13 +94,14 @@ class Preview:
             async with reading(self._engine) as connection:
                 version = await self._books.version(connection)
                 current = await self._books.book(connection, version) if version else None
-                live = await self._books.coder(connection)
                 mark = (await connection.execute(select(tables.watermarks))).one_or_none()
-            if current is None or live is None:
+            if current is None:
                 raise NothingPublished
             walks = {"motives": crosswalk(current, book), "causes": crosswalk(current, book, "causes")}
-            # What was learnt goes on speaking for the codes that still stand; the coder hears no other.
-            coder = await offload(Coder, book, version + 1, live.model)
+            # What people said is learnt again under the book: corrections go where its crosswalk leads.
+            async with reading(self._engine) as connection:
+                opener = partial(opened, self._vault)
+                coder = await self._lessons.under(connection, opener, book, version + 1)
             run = _Run(coder, walks, Spool(), Tally())
             if mark is not None:
                 run.through, run.latest = mark.through, mark.latest

@@ -17,12 +17,14 @@ from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.coding import Move, RecodingEnded, RecodingStarted
 from libs.events.catalogue.interactions import Effects, InteractionRecorded
 from libs.events.ids import natural_id
+from libs.events.offload import in_turns
 from libs.events.store import Draft, Unit
 from libs.events.timers import Timer
 from services.classification import archive, tables
 from services.classification.books import Books
 from services.classification.coding import PERSON, Coding, decision_row, keep, stream_of
 from services.classification.domain.coder import Coder, Decision
+from services.classification.domain.voices import family
 
 RECODING = "recoding"
 BATCH = 50
@@ -211,11 +213,11 @@ class Recoding:
                 counts["erased"] += 1
             else:
                 asked.append((row, event, contact))
-        decisions = await self._coding.decide(unit, coder, [contact for _, _, contact in asked])
+        decisions, coder = await self._coding.decide(unit, coder, [contact for _, _, contact in asked])
         running = job.state == "running"
         streams = await unit.streams([stream_of(row.interaction_id) for row, _, _ in asked]) if running else {}
         kept: list[dict[str, Any]] = []
-        for (row, event, contact), decision in zip(asked, decisions, strict=True):
+        async for (row, event, contact), decision in in_turns(zip(asked, decisions, strict=True)):
             same = (row.motive, row.cause) == (decision.motive, decision.cause)
             if row.rulebook_version > coder.version:
                 continue
@@ -223,7 +225,10 @@ class Recoding:
                 counts["changed"] += 1
                 if row.motive != decision.motive:
                     moves[row.motive, decision.motive] += 1
-            if same and (row.rulebook_version, row.model_version) == (coder.version, coder.model_version):
+            if same and (row.rulebook_version, family(row.model_version)) == (
+                coder.version,
+                family(coder.model_version),
+            ):
                 continue
             counts["appended"] += 1
             if running:

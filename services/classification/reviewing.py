@@ -125,7 +125,7 @@ class Reviewing:
         if claim is not None:
             await self.release(unit, by, [interaction_id])
         if data.revision != before.revision:
-            self._lessons.note(unit, interaction_id, data.motive, data.cause, events[-1])
+            await self._lessons.note(unit, data)
         return data
 
     async def second(

@@ -42,6 +42,19 @@ class ClassificationSettings(BaseSettings):
     topics_hours: float = Field(
         default=24, gt=0, le=24 * 365, description="how often texts that fit nothing are searched for topics"
     )
+    encoder: bool = Field(
+        default=True,
+        description="code with the sentence encoder where its wheel is installed, once people have corrected",
+    )
+    fit_after: int = Field(
+        default=200,
+        ge=0,
+        le=1_000_000,
+        description="corrections after which a model is fitted in the background; 0: only by hand",
+    )
+    promote: bool = Field(
+        default=True, description="put a fitted model in force by itself when it is better on held-back corrections"
+    )
     escalation: str = Field(
         default=DEFAULT,
         description="levels that are told of a finding, lowest first, each with conditions of which one suffices: "

@@ -18,6 +18,7 @@ from services.classification.judging import Judging
 from services.classification.learner import LEARN, Lessons
 from services.classification.monitoring import DAY, GATHER, Monitor
 from services.classification.recoding import RECODING, Recoding
+from services.classification.refitting import Refitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Dependencies:
     emerging: Emerging
     lessons: Lessons
     recoding: Recoding
+    refitting: Refitting
     joining: Joining
     escalating: Escalating
 
@@ -39,6 +41,7 @@ def subscriptions(deps: Dependencies) -> list[Subscription]:
     return [
         Subscription("classification.coding", "reactor", (InteractionRecorded,), deps.coding.code),
         Subscription("classification.forgetting", "reactor", (CustomerErased,), deps.coding.keeping.forget),
+        Subscription("classification.unlearning", "reactor", (CustomerErased,), deps.lessons.forget),
         Subscription("classification.outcomes", "projector", outcomes.TYPES, outcomes.take),
         # Before the monitor: a verdict reached in this batch reads its evidence from what joining wrote down.
         Subscription("classification.joining", "reactor", (InteractionClassified,), deps.joining.take),
@@ -67,6 +70,6 @@ def timer_handlers(deps: Dependencies) -> dict[str, TimerHandler]:
         JOIN: deps.joining.gather,
         ESCALATE: deps.escalating.due,
         TOPICS: deps.emerging.due,
-        LEARN: deps.lessons.learn,
+        LEARN: deps.refitting.learn,
         RECODING: deps.recoding.run,
     }

@@ -1,6 +1,7 @@
 """Classification's tables: the machinery's, the rulebook's versions, current decisions, the monitor's counts, findings.
 
-No text of a person stands in them in the clear; `sealed` keeps interactions as they came, sealed.
+No text of a person stands in them in the clear; `sealed` keeps interactions as they came, sealed; a model's weights are
+numbers about hashed pieces of words.
 """
 
 from sqlalchemy import (
@@ -364,4 +365,83 @@ topics = Table(
     Column("last_at", UtcDateTime, nullable=False),
     Column("found_at", UtcDateTime, nullable=False),
     Index("topics_state", "state", "size", "topic_id"),
+)
+
+# What people said of contacts, in the order in which it is learnt: a plain function of their decisions and of who was erased.
+# A number is never used twice: a learner that knows the last one and how many there were knows all.
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("interaction_id", String, nullable=False),
+    Column("customer_id", String, nullable=False),
+    Column("motive", String, nullable=False),
+    Column("cause", String, nullable=False),
+    Column("rulebook_version", Integer, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index("corrections_customer", "customer_id"),
+    sqlite_autoincrement=True,
+)
+
+# Fitted models: a plain function of the stream `models/main`, and their files as they were written (manifest.json, arrays).
+models = Table(
+    "models",
+    metadata,
+    Column("model_id", String, primary_key=True),
+    Column("fitted_at", UtcDateTime, nullable=False),
+    Column("by", String),
+    Column("rulebook_version", Integer, nullable=False),
+    Column("data", String, nullable=False),
+    Column("corrections", Integer, nullable=False),
+    Column("sure", Integer, nullable=False),
+    Column("held_back", Integer, nullable=False),
+    Column("through", Integer, nullable=False),
+    Column("encoder", String),
+    Column("libraries", JSON, nullable=False),
+    Column("measures", JSON, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("live", Boolean, nullable=False),
+    Column("shadow", Boolean, nullable=False),
+    Column("promoted_at", UtcDateTime),
+    Column("promoted_by", String),
+)
+model_files = Table(
+    "model_files",
+    metadata,
+    Column("model_id", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("model_id", "name"),
+)
+
+# What the shadow would have decided, counted in the transactions of the decisions.
+shadows = Table(
+    "shadows",
+    metadata,
+    Column("model_id", String, primary_key=True),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("started_by", String, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("texts", Integer, nullable=False),
+    Column("same", Integer, nullable=False),
+    Column("review_live", Integer, nullable=False),
+    Column("review_shadow", Integer, nullable=False),
+    Column("moved", JSON, nullable=False),  # motive decided, motive of the shadow, count
+    Column("examples", JSON, nullable=False),  # interaction id, motive decided, motive of the shadow
+)
+
+# The one fit that is asked for or at work. A process holds it until then; another takes over what a dead one left.
+fittings = Table(
+    "fittings",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("state", String, nullable=False),  # asked, fitting, done
+    Column("asked_by", String),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("holder", String),
+    Column("until", UtcDateTime),
+    Column("outcome", String),  # fitted, promoted, same, or why nothing could be fitted
+    Column("model_id", String),
+    Column("through", Integer, nullable=False),  # number of the last correction that a fit has looked at
+    Column("ended_at", UtcDateTime),
 )

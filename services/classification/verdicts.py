@@ -211,21 +211,22 @@ class Publisher:
             await self._say(unit, judged, None, [judged.step], cause)
 
     def _chronic_evaluation(self, found: Chronic, first: date) -> Evaluation:
-        spread = (found.observed - found.expected) / found.z
         return Evaluation(
             method=chronic.METHOD,
             window_start=self._waiting.midnight(first),
             window_end=self._waiting.midnight(found.day),
             observed=found.observed,
             expected=round(found.expected, 6),
-            upper=round(found.expected + chronic.Z_LIMIT * spread, 6),
+            upper=round(found.upper, 6),
             score=round(found.z, 4),
             customers=0,
             contacts=0,
             parameters={
                 "z": round(found.z, 6),
                 "z_limit": chronic.Z_LIMIT,
-                "dispersion": round(found.dispersion, 6),
+                "natural_spread": found.spread,
+                "p_usual": round(found.usual, 9),
+                "by_rate": float(found.by_rate),
                 "peers": float(found.peers),
                 "window_days": float(chronic.WINDOW_DAYS),
             },

@@ -109,6 +109,16 @@ async def models(connection: AsyncConnection) -> list[dict[str, Any]]:
     return [_plain(row) for row in await connection.execute(query)]
 
 
+async def corrections(connection: AsyncConnection) -> int:
+    """How many corrections there are to learn from."""
+    return int((await connection.execute(select(func.count()).select_from(tables.corrections))).scalar_one())
+
+
+def fit_of(row: Any) -> dict[str, Any]:
+    """The fit that was asked for, is at work or has ended, without who holds it."""
+    return {name: value for name, value in _plain(row).items() if name not in {"name", "holder", "until"}}
+
+
 async def findings(
     connection: AsyncConnection, *, state: str | None, nature: str | None, after: Any, limit: int
 ) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 A specification carries its data and says nothing of colours: the page (or `draw`) lays its theme over it.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from babel.dates import get_day_names, get_month_names, get_period_names
@@ -105,8 +105,13 @@ def wall(label: str) -> str:
     return f"{label[:16]}:00Z" if "T" in label else f"{label}T00:00:00Z"
 
 
-def _milliseconds(label: str) -> int:
-    return int(datetime.fromisoformat(wall(label)).timestamp() * 1000)
+def _tick(label: str) -> dict[str, int | bool]:
+    """A place on a temporal axis. Vega's interpreter, which the strict content policy needs, gives `datetime(<milliseconds>)`
+    another meaning than its compiler: an axis of such numbers has no labels in the browser, and has them on the server."""
+    at = datetime.fromisoformat(wall(label)).astimezone(UTC)
+    return {
+        "year": at.year, "month": at.month, "date": at.day, "hours": at.hour, "minutes": at.minute, "utc": True,
+    }  # fmt: skip
 
 
 def series(answer: Answer, names: Names, language: str) -> Spec:
@@ -131,7 +136,7 @@ def series(answer: Answer, names: Names, language: str) -> Spec:
         )  # fmt: skip
     hourly = any("T" in label for label in query.periods.labels[:1])
     unit = UNITS[one.unit][language]
-    places = [_milliseconds(text) for text in query.periods.labels]
+    places = [_tick(text) for text in query.periods.labels]
     x: Spec = {
         "field": "period", "type": "temporal", "scale": {"type": "utc"}, "title": None,
         "axis": {"format": "%e %b %H:%M" if hourly else "%e %b", "labelOverlap": "greedy", "labelSeparation": 8, "grid": False, "values": places[:: max(1, -(-len(places) // 7))]},

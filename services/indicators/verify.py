@@ -22,8 +22,11 @@ from libs.events.catalogue.interactions import CustomerErased, InteractionRecord
 from libs.events.catalogue.rulebook import RulebookPublished
 from libs.events.catalogue.topics import ALL, FEEDBACK, FINDINGS
 from libs.events.engines import reading
-from libs.events.envelope import Event, from_record
+from libs.events.envelope import Event, InvalidCloudEvent, from_record
+from libs.events.errors import describe
 from libs.events.log import Log, TopicPartition
+from libs.events.row_checks import FEW, row_breaks
+from libs.events.verification import Break
 from services.indicators.domain.fold import Asked, Fold
 from services.indicators.domain.periods import Periods, instant, micros
 from services.indicators.domain.query import Query
@@ -33,7 +36,6 @@ from services.indicators.tables import Facts, facts, machine
 from services.indicators.views.measures import measure
 from services.indicators.views.scope import live_slot
 
-FEW = 5  # differences named one by one; more of the same say nothing new
 FOLD_LIMIT = 200_000
 """Events above which the indicators are not folded again in memory (about 1 kB each); the rows always are."""
 
@@ -49,17 +51,27 @@ class Place(Protocol):
     def engine(self, service: str) -> AsyncEngine: ...
 
 
-async def verify(environment: Place) -> list[str]:
-    """What does not hold, as `table: what`; an empty list when everything does."""
+async def verify(environment: Place) -> list[Break]:
+    """What does not hold; an empty list when everything does. A record that cannot be read is named, and what it would have
+    led to is then missing."""
     async with reading(environment.engine("indicators")) as connection:
         slot = await live_slot(connection)
         t = facts(slot)
         ends = await _positions(connection, group_of(slot))
         parked = await _parked(connection, group_of(slot))
         expected = Expected(t)
-        async for event in events(environment.log, ends):
-            expected.take(event, parked)
-        found = [text for table in t.all() for text in await _compare(connection, table, expected)]
+        found: list[Break] = []
+        async for where, event in events(environment.log, ends):
+            try:
+                if isinstance(event, InvalidCloudEvent):
+                    raise event
+                expected.take(event, parked)
+            except (
+                ValueError
+            ) as error:  # InvalidCloudEvent, a ValidationError, no JSON: what was altered may be anything
+                found.append(Break(where, "unreadable", {"error": describe(error)}))
+        for table in t.all():
+            found += await _compare(connection, table, expected)
         if not found and expected.kept is not None:
             found += await _indicators(connection, t, expected.kept)
     return found
@@ -80,8 +92,8 @@ async def _parked(connection: AsyncConnection, group: str) -> set[str]:
     return set((await connection.execute(statement)).scalars())
 
 
-async def events(log: Log, ends: dict[TopicPartition, int]) -> AsyncIterator[Event]:
-    """What the consumer has read, from the beginning."""
+async def events(log: Log, ends: dict[TopicPartition, int]) -> AsyncIterator[tuple[str, Event | InvalidCloudEvent]]:
+    """What the consumer has read, from the beginning, and where; the error where a record holds no event."""
     for topic in ALL:
         for partition in range(await log.partitions(topic)):
             place = TopicPartition(topic, partition)
@@ -91,7 +103,13 @@ async def events(log: Log, ends: dict[TopicPartition, int]) -> AsyncIterator[Eve
                 if not records:
                     break  # transaction markers only
                 for record in records:
-                    yield from_record(record)
+                    where = f"{place}/{record.offset}"
+                    try:
+                        event = from_record(record)
+                    except InvalidCloudEvent as error:
+                        yield where, error
+                    else:
+                        yield where, event
                 at = records[-1].offset + 1
 
 
@@ -247,7 +265,7 @@ def _of_feedback(event: Event, data: EventData, known: Row) -> list[tuple[str, R
     ]
 
 
-async def _compare(connection: AsyncConnection, table: Table, expected: Expected) -> list[str]:
+async def _compare(connection: AsyncConnection, table: Table, expected: Expected) -> list[Break]:
     missing = dict(expected.of(table))
     # What a finding's event says is kept whole; its fields are checked where findings are folded below.
     columns = [column for column in table.columns if column.name != "data"]
@@ -259,20 +277,14 @@ async def _compare(connection: AsyncConnection, table: Table, expected: Expected
             extra += 1
             if extra <= FEW:
                 more.append(str(row[table.primary_key.columns.keys()[0]]))
-    name = table.name
-    found = [f"{name}: the row of event {event} is missing or differs" for event in sorted(missing.values())[:FEW]]
-    if len(missing) > FEW:
-        found.append(f"{name}: {len(missing) - FEW} more rows are missing or differ")
-    if extra:
-        found.append(f"{name}: {extra} rows are not what the log says: {', '.join(more)}")
-    return found
+    return row_breaks(f"indicators/{table.name}", sorted(missing.values()), more, extra)
 
 
 def _no_holidays(country: str, first: int, last: int) -> frozenset[Any]:
     return frozenset()
 
 
-async def _indicators(connection: AsyncConnection, t: Facts, kept: list[tuple[Event, EventData]]) -> list[str]:
+async def _indicators(connection: AsyncConnection, t: Facts, kept: list[tuple[Event, EventData]]) -> list[Break]:
     """Every counting indicator over all of history against a computation of its own."""
     fold = Fold(kept)
     if not fold.cases:
@@ -297,5 +309,5 @@ async def _indicators(connection: AsyncConnection, t: Facts, kept: list[tuple[Ev
         answer = await measure(connection, t, INDICATORS[code], query, _no_holidays, minimum=1)
         shown = sum(int(point.measured.numerator or 0) for point in answer.points)
         if shown != (wanted := compute()):
-            found.append(f"{code}: the read model says {shown}, an independent fold of the log {wanted}")
+            found.append(Break(f"indicators/{code}", "count-differs", {"shown": shown, "wanted": wanted}))
     return found

@@ -125,7 +125,7 @@ async def _import(
     from rich.console import Console
 
     from services.intake.importing.run import FileReport, Lines, Totals, bar, import_file
-    from services.intake.importing.target import own, server
+    from services.intake.importing.target import target_of
     from services.intake.mapping import MappingFile, load
 
     began = time.monotonic()
@@ -133,7 +133,7 @@ async def _import(
     console = Console(stderr=True)
     reports: list[FileReport] = []
     pending = 0
-    async with server(url, key) if url is not None else own(data) as target:
+    async with target_of(url, key, data) as target:
         wanted: dict[str, Any] = {"name": source}
         if mapping is not None:
             rule = mapping.source

@@ -4,15 +4,17 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from libs.events.catalogue.interactions import Kind
 from libs.events.catalogue.rulebook import ProcedureSigned
-from services.classification.domain.coder import Coder, Contact, Decision, Guess
+from services.classification.domain.coder import Coder, Contact, Decision
 from services.classification.domain.normalise import plain
 from services.classification.domain.precedents import PER_MOTIVE, Precedents, vector_of
 from services.classification.domain.rulebook import Rulebook
 from services.classification.domain.signatures import Signatures, fold
+from services.classification.domain.voices import Voice
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -232,34 +234,55 @@ def test_a_motive_retired_before_the_contact_is_neither_read_nor_taken_when_decl
 
 
 class Learnt:
-    """A model of two words, to see how the coder listens to one."""
+    """A model of three words, to see how the coder listens to one."""
 
-    version = "svm-3"
+    version = "svm@3"
 
-    def guess(self, texts: Any) -> list[Guess]:
-        return [
-            Guess("rude", 0.97, review=False, cause="silent", cause_confidence=0.9)
-            if "patán" in text
-            else Guess("cut", 0.4, review=True)
-            if "raro" in text
-            else Guess(None)
-            for text in texts
-        ]
+    def voices(self, texts: Any) -> list[list[Voice]]:
+        return [self._voices(text) for text in texts]
+
+    def _voices(self, text: str) -> list[Voice]:
+        plain = Coder(book(), 7)
+        said = {"patán": ("rude", 0.97), "raro": ("cut", 0.4), "saludo": ("unknown", 0.95)}
+        code, share = next((one for word, one in said.items() if word in text), (None, 0.0))
+        if code is None:
+            return []
+        codes = [*(motive.code for motive in plain.motives), "unknown"]
+        causes = [cause.code for cause in plain.causes]
+        motives = np.log(np.where(np.array(codes) == code, share, (1 - share) / (len(codes) - 1)))
+        reasons = np.log(np.where(np.array(causes) == "silent", 0.97, 0.03 / (len(causes) - 1)))
+        return [Voice("svm@3", 2.0, motives, reasons if code == "rude" else None)]
 
 
-def test_a_learnt_model_is_asked_beside_the_words_and_the_surer_of_both_decides() -> None:
-    coder = Coder(book(), 7, Learnt())
-    assert coder.model_version == "words-2@7+svm-3"
+def test_a_learnt_model_is_heard_beside_the_words_and_every_part_says_who_decided_it() -> None:
+    coder = Coder(book(), 7).listening_to(Learnt())
+    assert coder.model_version == "words-2@7+svm@3"
     by_model = code("Ese señor es un patán", coder=coder, kind=Kind.COMPLAINT)
     assert (by_model.motive, by_model.parts["motive"].decided_by, by_model.review) == ("rude", "model", False)
+    assert by_model.parts["motive"].model_version == "svm@3"
     assert by_model.follows.route == "grave"
     assert (by_model.cause, by_model.parts["cause"].decided_by, by_model.follows.act) == ("silent", "model", "omission")
     unsure = code("algo muy raro", coder=coder, kind=Kind.COMPLAINT)
-    assert (unsure.motive, unsure.review) == ("cut", True)
+    assert (unsure.motive, unsure.review) in {("cut", True), ("unknown", True)}
     by_words = code("factura equivocada, me cobraron dos veces raro", coder=coder, kind=Kind.COMPLAINT)
     assert (by_words.motive, by_words.parts["motive"].decided_by) == ("bill", "rule")
+    nothing = code("un saludo a todos", coder=coder, kind=Kind.COMPLAINT)
+    assert (nothing.motive, nothing.parts["motive"].decided_by, nothing.unknown_because) == (
+        "unknown",
+        "rule",
+        "no_match",
+    )
+    assert nothing.confidence > 0.9
+    assert not nothing.review, "people have said often enough that such texts fit nothing"
     contacts = [Contact(text, NOW, kind=Kind.COMPLAINT) for text in ("patán", "", "raro raro", "no tengo internet")]
     assert coder.code_many(contacts) == [coder.code(contact) for contact in contacts]
+    assert Coder(book(), 7).code(contacts[0]).motive == "unknown", "listening changes nothing in the coder itself"
+
+
+def test_a_model_is_not_asked_about_a_language_that_the_rulebook_is_not_written_in() -> None:
+    coder = Coder(book(), 7).listening_to(Learnt())
+    foreign = code("je ne suis pas content, vous êtes un patán avec nous depuis une semaine", coder=coder)
+    assert (foreign.motive, foreign.unknown_because) == ("unknown", "language")
 
 
 def test_a_team_had_signed_a_version_only_from_its_first_signature_on_G10() -> None:

@@ -268,19 +268,18 @@ async def test_the_first_decision_is_hidden_from_the_second_person_and_kappa_is_
 
 
 async def test_a_correction_is_learnt_right_after_it_was_committed_and_only_once_said() -> None:
-    heard: list[tuple[str, str, str]] = []
-
-    class Pupil:
-        def learn(self, text: str, motive: str, cause: str) -> None:
-            heard.append((text, motive, cause))
-
     async with office(STRANGE) as (run, sent):
-        lessons = run.services["classification"].app.state.lessons
-        lessons.learner = Pupil()
         await label(run, sent[0], "care.wait", "ana", cause="ivr_maze")
         await label(run, sent[0], "care.wait", "ana", cause="ivr_maze")
         await run.settle()
-        assert heard == [(STRANGE, "care.wait", "ivr_maze")]
+        store = run.services["classification"].runtime.store
+        async with store.reading() as connection:
+            rows = (await connection.execute(select(tables.corrections))).all()
+        assert [(row.interaction_id, row.motive, row.cause) for row in rows] == [(sent[0], "care.wait", "ivr_maze")]
+        told = (await run.client.get("/classification/metrics")).text
+        assert "lazo_coder_taught 1.0" in told
+        shown = (await run.client.get("/classification/v1/models")).json()
+        assert shown["live"].endswith(f"+online@{rows[0].number}")
 
 
 async def test_nobody_labels_what_was_erased_is_unknown_or_was_retired_before_the_contact() -> None:

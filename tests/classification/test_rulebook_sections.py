@@ -74,7 +74,7 @@ BROKEN = [
     ("duplicate_name", "{es: Junta, en: Board}", "{es: Mesa, en: Board}", "Mesa, en: Board", False),
     ("unknown_field", "motives:\n  - code: wait", "required_fields: {claim: [colour]}\nmotives:\n  - code: wait", "colour", True),
     ("reserved_code", "{code: time, rank", "{code: unknown, rank", "unknown, rank", False),
-    ("invalid", "{code: time, rank: 1", "{code: time, rank: 0", "0, name: {es: Tiempo", False),
+    ("out_of_bounds", "{code: time, rank: 1", "{code: time, rank: 0", "0, name: {es: Tiempo", False),
     ("outlives_policy", "{code: p1, since: 2020-01-01,", "{code: p1, since: 2020-01-01, until: 2023-12-31,", "p1}\nmotives", False),
 ]  # fmt: skip
 

@@ -18,7 +18,10 @@ import pytest
 from libs.events.clock import SimulatedClock
 from libs.service.testing import EnginePair, running
 from services.classification.app import build as classification
+from services.feedback.app import build as feedback
+from services.indicators.app import build as indicators
 from services.intake.app import build as intake
+from services.operating import statuses
 from tests.e2e.server import Server
 from tests.engines.kafka import KafkaServer
 
@@ -159,3 +162,23 @@ async def test_started_again_with_everything_consumed_a_service_is_idle(engines:
             await run.settle()
             for service in run.services.values():
                 assert (await service.runtime.status()).idle, service.name
+
+
+async def test_with_nothing_running_the_status_says_what_is_left_to_do(engines: EnginePair) -> None:
+    """From the stores and the log: what intake kept and published, and what the others have not read."""
+    async with running(intake, engines=engines) as run:
+        await run.client.post("/intake/v1/sources", json={"id": "crm", "name": "CRM"})
+        answer = await run.client.post("/intake/v1/interactions", json=[fact(n) for n in range(7)])
+        assert answer.json()["accepted"] == 7, answer.text
+        await run.settle()
+        settings = run.environment.settings
+    async with running(classification, feedback, indicators, engines=engines):
+        pass  # their databases are made; what they read meanwhile is read
+    resting = settings.model_copy(update={"port": 9})  # nobody listens there
+    found = await statuses(resting, None)
+    assert set(found) == {"intake", "classification", "feedback", "indicators"}
+    assert (found["intake"]["pending"], found["intake"]["parked"], found["intake"]["running"]) == (0, 0, False)
+    for name in ("classification", "feedback", "indicators"):
+        # Eight facts for each of its consumer groups; on Kafka the markers of the transactions they came in as well.
+        assert 0 <= found[name]["behind"] <= 2 * (8 + 8), found
+        assert found[name]["idle"] is False

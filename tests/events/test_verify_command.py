@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from libs.events.verification import Break
 from libs.service.environment import Environment
 from libs.service.settings import Settings, load
 from libs.service.testing import MASTER_KEY, running
@@ -101,15 +102,23 @@ async def test_what_a_service_finds_in_its_read_models_is_reported_each_and_by_p
 ) -> None:
     """G8: the hook by which a service adds its own check."""
 
-    async def verify(environment: Environment) -> list[str]:
+    async def verify(environment: Environment) -> list[Break]:
         assert await environment.log.ends("lazo.interactions")
-        return ["facts_a: row 1 differs", "facts_a: row 2 differs", "nothing fits"]
+        return [
+            Break("intake/facts_a", "row-differs", {"row": "1"}),
+            Break("intake/facts_a", "rows-foreign", {"rows": "2, 3", "count": 2}),
+            Break("intake/sums", "count-differs", {"shown": 4, "wanted": 5}),
+        ]
 
     module = ModuleType("services.intake.verify")
     module.verify = verify  # type: ignore[attr-defined]  # a module made for this test
     monkeypatch.setitem(sys.modules, "services.intake.verify", module)
     report = await verify_all(load(Settings, data=data, master_key=MASTER_KEY))
-    assert lines(report, "en") == ["intake/facts_a: row 1 differs; row 2 differs", "intake: nothing fits"]
+    assert lines(report, "en") == [
+        "intake/facts_a: the row of 1 is missing or differs; rows that the events do not account for: 2, 3 (2 in all)",
+        "intake/sums: the read model says 4, an independent fold of the log 5",
+    ]
+    assert lines(report, "es")[1] == "intake/sums: el modelo de lectura dice 4; un cálculo aparte sobre el registro, 5"
     assert len(report.breaks) == 3
 
 

@@ -5,7 +5,6 @@ when its timer fires. What is right is a plain fold over the log, `expected`.
 """
 
 import asyncio
-import gc
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -37,6 +36,7 @@ from libs.events.store import Draft, Unit
 from libs.events.tables import machinery
 from libs.events.timers import Timer
 from libs.events.vault import Vault
+from tests.engines.memory import forgotten
 
 START = datetime(2026, 1, 1, 8, 0, tzinfo=UTC)
 metadata = MetaData()
@@ -113,7 +113,7 @@ class World:
             await engine.dispose()
         await self.log.stop()
         await self.vault.close()
-        gc.collect()  # connections of the killed, which the kernel would close; as long as there is a loop to do it
+        forgotten()  # connections of the killed, which the kernel would close; as long as there is a loop to do it
 
     def engine(self, service: str) -> AsyncEngine:
         engine = make_engine(self.database or str(self.data / f"{service}.db"), service=service)

@@ -30,6 +30,7 @@ from libs.events.store import Store, Unit
 from libs.events.timers import Timer
 from libs.events.vault import Vault
 from libs.service.migration import location_of, migrate
+from libs.service.testing import migrated_file
 from services.feedback import tables
 from services.feedback.desk import Desk, stream_of
 from services.feedback.domain.orders import Policy
@@ -207,7 +208,8 @@ async def open_office(folder: Path, packs: dict[str, Any], target: str | Path) -
     clock = SimulatedClock(START)
     vault = await Vault.open(str(folder / "vault.db"), b"m" * 32, clock)
     engine = make_engine(target, service="feedback")
-    await migrate(engine, location_of("feedback"), service="feedback")
+    if not isinstance(target, Path) or not await migrated_file(target, "feedback", location_of("feedback")):
+        await migrate(engine, location_of("feedback"), service="feedback")
     store = Store(engine, "feedback", clock, vault, lambda _: 2)
     regimes = Regimes(packs, "co", {})
     wording = Wording(public_url="https://lazo.example", contact={"es": "601 555 0000", "en": "601 555 0000"})

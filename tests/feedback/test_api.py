@@ -258,6 +258,22 @@ async def test_g7_delivery_states_are_monotone_whatever_the_order_and_repetition
     assert (await house.client.post("/feedback/v1/requests/none/status", json={"status": "sent"})).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({"request_id": "r", "score": 9}, ["/score"]),
+        ([{"request_id": "r"}, {"request_id": "r", "helped": "a bit"}], ["/1/helped"]),
+        ({"score": 4}, [""]),
+    ],
+)
+async def test_what_is_wrong_with_an_answer_is_pointed_at_whether_one_came_or_several(
+    house: House, body: Any, pointers: list[str]
+) -> None:
+    answer = await house.client.post("/feedback/v1/answers", json=body)
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == pointers
+
+
 async def test_reports_and_answers_in_bulk_fail_one_by_one(house: House) -> None:
     for number in range(3):
         await house.contact(str(number), customer={"email": f"p{number}@example.org"})

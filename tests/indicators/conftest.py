@@ -16,6 +16,7 @@ from libs.events.envelope import Event
 from libs.events.store import Store
 from libs.events.vault import Vault
 from libs.service.migration import location_of, migrate
+from libs.service.testing import migrated_file
 from services.indicators.subscriptions import subscriptions
 
 
@@ -53,8 +54,10 @@ async def desks(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[Desk]
 
     async def make(target: str) -> Desk:
         clock = SimulatedClock(datetime(2026, 4, 1, tzinfo=UTC))
-        engine = make_engine(target if "://" in target else tmp_path / f"{target}.db", service="indicators")
-        await migrate(engine, location_of("indicators"), service="indicators")
+        file = None if "://" in target else tmp_path / f"{target}.db"
+        engine = make_engine(file or target, service="indicators")
+        if file is None or not await migrated_file(file, "indicators", location_of("indicators")):
+            await migrate(engine, location_of("indicators"), service="indicators")
         vault = await Vault.open(str(tmp_path / f"vault-{len(opened)}.db"), b"k" * 32, clock)
         opened.append((engine, vault))
         return Desk(Store(engine, "indicators", clock, vault, lambda topic: 2), engine, clock)

@@ -85,8 +85,9 @@ async def test_a_deleted_and_an_altered_row_are_each_named(site: Running) -> Non
             update(t.codings).where(t.codings.c.event_id == other["event_id"]).values(motive="other")
         )
     found = await verify(site.environment)
-    assert any(gone["event_id"] in line and "cases" in line for line in found), found
-    assert any(other["event_id"] in line and "codings" in line for line in found), found
+    named = {(one.where, one.detail.get("row")) for one in found}
+    assert (f"indicators/{t.cases.name}", gone["event_id"]) in named, found
+    assert (f"indicators/{t.codings.name}", other["event_id"]) in named, found
 
     # Building again repairs it, and says that there was a difference.
     runtime = site.services["indicators"].runtime

@@ -13,6 +13,8 @@ import pytest
 import uvicorn
 
 from libs.events.clock import SimulatedClock
+from libs.service.keys import listed
+from libs.service.lock import serving
 from libs.service.run import listen
 from libs.service.testing import MASTER_KEY, Running, running
 from services.intake.app import build
@@ -106,3 +108,17 @@ async def test_a_directory_that_is_open_elsewhere_is_refused_with_the_remedy(
         code = await asyncio.to_thread(_main, [path], "files", mapping, "history", None, None, tmp_path / "data", False)
     assert code == 1
     assert "--url" in capsys.readouterr().err
+
+
+async def test_beside_a_running_lazo_the_directory_alone_is_enough_and_leaves_no_key_behind(
+    clock: SimulatedClock, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner of the directory notes where it serves; there are never two writers."""
+    monkeypatch.setenv("LAZO_MASTER_KEY", MASTER_KEY)
+    async with running(build, clock=clock, data=tmp_path / "data") as world, served(world) as url:
+        world.environment.announce(url)
+        before = len(await listed(world.environment.vault))
+        assert await bring(files, data=tmp_path / "data") == 0
+        assert len(await published(world)) == 1_300
+        assert len(await listed(world.environment.vault)) == before
+    assert serving(tmp_path / "data") is None  # who has let go serves no more

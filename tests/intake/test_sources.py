@@ -94,3 +94,17 @@ async def test_sources_are_there_after_a_restart(tmp_path: Any, clock: Simulated
         await registered(world.client, defaults={"team": "norte"})
     async with running(build, clock=clock, data=tmp_path) as world:
         assert (await world.client.get("/intake/v1/sources/crm")).json()["defaults"] == {"team": "norte"}
+
+
+async def test_sources_page_by_cursor(intake: Running) -> None:
+    for name in ("a", "b", "zeta"):
+        assert (await intake.client.post("/intake/v1/sources", json={"id": name})).status_code == 201
+    seen: list[str] = []
+    cursor: str | None = None
+    for _ in range(5):
+        params: dict[str, str | int] = {"limit": 2} if cursor is None else {"limit": 2, "cursor": cursor}
+        page = (await intake.client.get("/intake/v1/sources", params=params)).json()
+        seen += [item["id"] for item in page["items"]]
+        if (cursor := page["next"]) is None:
+            break
+    assert seen == ["a", "b", "crm", "zeta"]

@@ -62,7 +62,10 @@ async def build(environment: Environment) -> Service:
 async def toy(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     # `running` finds name and migrations beside the builder's file.
     monkeypatch.setattr("libs.service.testing.name_of", lambda _: "toy")
-    monkeypatch.setattr("libs.service.run.migrations_of", lambda _: Path(__file__).parent / "toy" / "migrations")
+    for module in ("run", "testing"):
+        monkeypatch.setattr(
+            f"libs.service.{module}.migrations_of", lambda _: Path(__file__).parent / "toy" / "migrations"
+        )
     async with running(build, clock=SimulatedClock(NOW), keys_cache=0.0) as found:
         yield found
 

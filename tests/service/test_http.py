@@ -42,7 +42,7 @@ def _problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     assert document["type"] == f"urn:lazo:problem:{code}"
     assert document["title"]
     assert document["instance"].endswith(answer.headers["x-request-id"])
-    for error in document.get("errors", []):
+    for error in document["errors"]:
         assert set(error) == {"pointer", "code", "detail"}
     return document
 
@@ -177,6 +177,28 @@ async def test_titles_are_in_the_readers_language_and_codes_constant(toy: Runnin
     document = _problem(answer, 404, "not-found")
     assert document["title"] == TITLES["not-found"][1 if language == "es" else 0]
     assert answer.headers["content-language"] == language
+
+
+async def test_what_was_wrong_is_said_in_the_readers_language_too(toy: Running) -> None:
+    """Details as well as titles: of our own sentences, and of those that the body's model says."""
+    spanish = {"Accept-Language": "es"}
+    wrong = (await toy.client.post("/toy/v1/things", json={"name": 5, "more": 1}, headers=spanish)).json()
+    details = [error["detail"] for error in wrong["errors"]]
+    assert details == ["name: debe ser un texto", "more: no se conoce este campo"]
+    assert wrong["detail"] == "; ".join(details)
+    nobody = await toy.client.get("/toy/v1/things", headers=spanish | {"Authorization": "Bearer lz_none"})
+    assert nobody.json()["detail"] == "esta llave no se conoce, fue revocada o venció"
+
+
+async def test_the_openapi_document_describes_the_errors_that_are_answered(toy: Running) -> None:
+    document = (await toy.client.get("/toy/openapi.json")).json()
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    assert document["components"]["schemas"]["Problem"]["required"] == ["type", "title", "status", "code", "errors"]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            assert "application/problem+json" in operation["responses"]["default"]["content"]
+            places = [(item["name"], item["in"]) for item in operation.get("parameters", [])]
+            assert len(places) == len(set(places))
 
 
 async def test_a_method_that_is_not_there_says_which_are(toy: Running) -> None:

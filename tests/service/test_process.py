@@ -280,6 +280,7 @@ def test_keys_are_made_listed_and_revoked_while_nothing_runs(tmp_path: Path) -> 
         (["up", "--port", "99999"], 2, "--port=99999"),
         (["topics", "apply"], 1, "LAZO_KAFKA is not set"),
         (["status"], 1, "nothing answers at http://127.0.0.1:"),
+        (["status", "--url", "http://127.0.0.1:9"], 1, "nothing answers at http://127.0.0.1:9"),
         (["nonsense"], 2, "nonsense"),
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else None,

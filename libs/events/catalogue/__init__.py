@@ -2,7 +2,17 @@
 
 import orjson
 
-from libs.events.catalogue import classifications, coding, feedback, findings, inputs, interactions, rulebook, topics
+from libs.events.catalogue import (
+    classifications,
+    coding,
+    feedback,
+    findings,
+    inputs,
+    interactions,
+    models,
+    rulebook,
+    topics,
+)
 from libs.events.catalogue.base import EventData, Personal, PersonalText, _types, _upcasters, event, upcaster
 from libs.events.envelope import Event
 
@@ -21,6 +31,7 @@ __all__ = [
     "inputs",
     "interactions",
     "model_of",
+    "models",
     "personal_fields",
     "rulebook",
     "topics",

@@ -150,6 +150,17 @@ class ActionJudged(_FindingCommand):
     high: float | None = None
     before: int = 0
     after: int = 0
+    plain_ratio: float | None = Field(
+        default=None, description="complainants a day after over before, nothing taken out"
+    )
+    common_ratio: float | None = Field(default=None, description="the same of the slices the action did not touch")
+    expected: float | None = Field(default=None, description="complainants after, had the action done nothing")
+    displaced: float | None = Field(default=None, description="share of the saved complaints that came back elsewhere")
+    displaced_to: str | None = None
+    helped: int = Field(default=0, description="customers who said it got better")
+    harmed: int = Field(default=0, description="customers who said it got worse")
+    weeks_needed: int | None = Field(default=None, description="more weeks that would decide, where undecided")
+    probabilities: dict[str, float] = Field(default_factory=dict, description="of each judgement but undecided")
 
 
 @event("lazo.action.cancelled.v1", FINDINGS)

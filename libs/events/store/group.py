@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events import faults
 from libs.events.errors import StoreBusy, StoreUnavailable, is_conflict, is_transient
+from libs.events.offload import in_turns
 from libs.events.store.drafts import Draft, Pending, Row, body, new_id, people, prepare
 from libs.events.store.store import Committed, Store
 
@@ -74,7 +75,9 @@ class GroupCommit:
             keys = await self._store.keys_of(people(items))
         except Exception as error:
             raise (_for_caller(error) if is_transient(error) else error) from error
-        bodies = [body(item, keys) for item in items]  # not by id: one call may repeat an id with other content
+        bodies = [
+            body(item, keys) async for item in in_turns(items)
+        ]  # not by id: one call may repeat an id with other content
         self._check_room(len(drafts))
         request = _Request(items, bodies, extra, asyncio.get_running_loop().create_future())
         self._queue.append(request)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.events.catalogue.base import EventData
 from libs.events.envelope import Event, derived_id
 from libs.events.errors import ConcurrencyConflict
+from libs.events.offload import in_turns
 from libs.events.sealing import opened
 from libs.events.store.drafts import Cause, Draft, Pending, Row, body, events_of, new_id, people, prepare
 from libs.events.timers import Timer, timer_id
@@ -128,7 +129,7 @@ class Unit:
         if not pending:
             return
         keys = await self._store.keys_of(people(pending))
-        bodies = {item.id: body(item, keys) for item in pending}
+        bodies = {item.id: body(item, keys) async for item in in_turns(pending)}
         for _ in range(ROUNDS):
             rows = await self._rows(pending, bodies)
             if not rows:

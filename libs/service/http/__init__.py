@@ -15,9 +15,11 @@ from libs.service.http.paging import paging as paging
 from libs.service.http.problems import FieldError as FieldError
 from libs.service.http.problems import Language as Language
 from libs.service.http.problems import Problem as Problem
+from libs.service.http.problems import Words as Words
 from libs.service.http.problems import from_validation as from_validation
 from libs.service.http.problems import pointer_of as pointer_of
 from libs.service.http.problems import register_titles as register_titles
+from libs.service.http.problems import said as said
 from libs.service.http.session import check_csrf as check_csrf
 from libs.service.http.session import csrf_token as csrf_token
 from libs.service.http.session import end_session as end_session

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from libs.service.http.auth import require
 from libs.service.http.edge import Edge, Endpoint, request_id
+from libs.service.http.openapi import described
 from libs.service.http.problems import (
     FieldError,
     Language,
@@ -111,9 +112,19 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     errors: list[FieldError] = []
     for item in found:
         where, *path = item["loc"]
+        if where == "body" and _is_branch(path):
+            # A body that is one thing or a list of them: pydantic names the branch and tells what is wrong with either.
+            if path[0].startswith("list[") != isinstance(error.body, list):
+                continue
+            path = path[1:]
         location = path if where == "body" else [where, *path]
         errors += from_validation([{**item, "loc": location}])
     return await _on_problem(request, Problem.fields(errors))
+
+
+def _is_branch(path: list[Any]) -> bool:
+    """Members of bodies are words in lower case, models begin with a capital, lists and validators show their brackets."""
+    return bool(path) and isinstance(path[0], str) and ("[" in path[0] or path[0][:1].isupper())
 
 
 def _common_routes(app: FastAPI, service: str, fixed: dict[str, Endpoint]) -> None:
@@ -137,12 +148,12 @@ def _common_routes(app: FastAPI, service: str, fixed: dict[str, Endpoint]) -> No
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     async def document(request: Request) -> Response:
-        return JSONResponse(app.openapi())
+        return JSONResponse(described(app))
 
     async def reference(request: Request) -> Response:
         language = negotiate(request)
         page = reference_page(
-            app.openapi(), language=language, style_url=f"/{service}/docs.css", document_url=f"/{service}/openapi.json"
+            described(app), language=language, style_url=f"/{service}/docs.css", document_url=f"/{service}/openapi.json"
         )
         return Response(page, headers={"Content-Language": language}, media_type="text/html; charset=utf-8")
 

@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
-from libs.service.http.problems import Problem
+from libs.service.http.problems import Problem, Words
 from libs.service.http.session import SAFE_METHODS, check_csrf, from_cookie
 from libs.service.http.strict_json import check_body
 from libs.service.keys import PREFIX, BadToken, Principal
@@ -25,13 +25,26 @@ async def authenticate(request: Request) -> Principal:
     if header:
         scheme, _, credentials = header.partition(" ")
         if scheme.lower() != "bearer":
-            raise Problem(401, "unauthenticated", "send the key as `Authorization: Bearer lz_…`", headers=_CHALLENGE)
+            raise Problem(
+                401,
+                "unauthenticated",
+                Words(
+                    "send the key as `Authorization: Bearer lz_…`", "envíe la llave como `Authorization: Bearer lz_…`"
+                ),
+                headers=_CHALLENGE,
+            )
         credentials = credentials.strip()
         if credentials.startswith(PREFIX) or environment.tokens is None:
             principal = await environment.keyring.principal(credentials)
             if principal is None:
                 raise Problem(
-                    401, "unauthenticated", "this key is not known, was revoked or has expired", headers=_CHALLENGE
+                    401,
+                    "unauthenticated",
+                    Words(
+                        "this key is not known, was revoked or has expired",
+                        "esta llave no se conoce, fue revocada o venció",
+                    ),
+                    headers=_CHALLENGE,
                 )
         else:
             try:
@@ -44,7 +57,10 @@ async def authenticate(request: Request) -> Principal:
             raise Problem(
                 401,
                 "unauthenticated",
-                "send a key as `Authorization: Bearer lz_…` (lazo keys create)",
+                Words(
+                    "send a key as `Authorization: Bearer lz_…` (lazo keys create)",
+                    "envíe una llave como `Authorization: Bearer lz_…` (lazo keys create)",
+                ),
                 headers=_CHALLENGE,
             )
         if request.method not in SAFE_METHODS:
@@ -64,7 +80,12 @@ class require(SecurityBase):  # noqa: N801  # reads as a verb where it is used: 
     async def __call__(self, request: Request) -> Principal:
         principal = await authenticate(request)
         if not principal.may(self.scope):
-            raise Problem(403, "forbidden", f"this needs the scope {self.scope}", extra={"scope": self.scope})
+            raise Problem(
+                403,
+                "forbidden",
+                Words(f"this needs the scope {self.scope}", f"se necesita el alcance {self.scope}"),
+                extra={"scope": self.scope},
+            )
         if request.method not in SAFE_METHODS:
             await check_body(request)  # a dependency of its own would cost 15 µs a request
         return principal

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.events.errors import ConcurrencyConflict, StoreBusy, is_transient
 from libs.events.store.drafts import traceparent as event_traceparent
-from libs.service.http.problems import Language, Problem, negotiate_language, response_of
+from libs.service.http.problems import Language, Problem, Words, negotiate_language, response_of
 from libs.service.logs import access, places
 from libs.service.metrics import ServiceMetrics
 from libs.service.tracing import tracing
@@ -110,7 +110,13 @@ class Edge:
         try:
             if self.in_flight > self.max_in_flight and not path.endswith(tuple(_QUIET)):
                 raise Problem(
-                    503, "overloaded", f"{self.max_in_flight} requests are being served", headers={"Retry-After": "1"}
+                    503,
+                    "overloaded",
+                    Words(
+                        f"{self.max_in_flight} requests are being served",
+                        f"se están atendiendo {self.max_in_flight} solicitudes",
+                    ),
+                    headers={"Retry-After": "1"},
                 )
             limited = body.begin(headers)
             endpoint = self.fixed.get(path) if scope["method"] in _READ else None
@@ -126,7 +132,14 @@ class Edge:
                 status = 499  # the caller went away, or the server is stopping
                 raise
             _uncancel()
-            problem = Problem(408, "timeout", f"the body did not arrive within {self.body_seconds:g} s")
+            problem = Problem(
+                408,
+                "timeout",
+                Words(
+                    f"the body did not arrive within {self.body_seconds:g} s",
+                    f"el cuerpo no llegó en {self.body_seconds:g} s",
+                ),
+            )
         except Exception as error:  # noqa: BLE001  # the last line: becomes a 500 or 503 and a line in the log
             problem = self._unhandled(error, identity)
         finally:
@@ -147,15 +160,40 @@ class Edge:
 
     def _unhandled(self, error: Exception, identity: str) -> Problem:
         if isinstance(error, ConcurrencyConflict):
-            return Problem(409, "conflict", "it has changed in the meantime; read it again and repeat")
+            return Problem(
+                409,
+                "conflict",
+                Words(
+                    "it has changed in the meantime; read it again and repeat",
+                    "cambió entretanto; léalo otra vez y repita",
+                ),
+            )
         if isinstance(error, StoreBusy):
-            return Problem(503, "overloaded", "more is queued than may be", headers={"Retry-After": "1"})
+            return Problem(
+                503,
+                "overloaded",
+                Words("more is queued than may be", "hay más en espera de lo que se admite"),
+                headers={"Retry-After": "1"},
+            )
         if is_transient(error):
             log.warning("request.unavailable", error=type(error).__name__, request_id=identity)
-            return Problem.unavailable("the store or the log cannot be reached; nothing was kept", retry_after=2)
+            return Problem.unavailable(
+                Words(
+                    "the store or the log cannot be reached; nothing was kept",
+                    "no se alcanza el almacén o el registro; no se guardó nada",
+                ),
+                retry_after=2,
+            )
         # The message is left out: a database's or a parser's may quote what a person wrote.
         log.error("request.failed", error=type(error).__name__, places=places(error.__traceback__), request_id=identity)
-        return Problem(500, "internal", "an unexpected error; its place is in the log under this request's id")
+        return Problem(
+            500,
+            "internal",
+            Words(
+                "an unexpected error; its place is in the log under this request's id",
+                "un error inesperado; en el log está su lugar, bajo el id de esta solicitud",
+            ),
+        )
 
     def _account(self, scope: Scope, status: int, seconds: float, identity: str) -> str:
         route = scope.get("route")
@@ -188,7 +226,9 @@ class _Body:
         announced = headers.get(b"content-length")
         if announced is not None:
             if not announced.isascii() or not announced.isdigit():
-                raise Problem(400, "bad-request", "Content-Length is not a number")
+                raise Problem(
+                    400, "bad-request", Words("Content-Length is not a number", "Content-Length no es un número")
+                )
             if int(announced) > self._limit:
                 raise BodyTooLarge(self._limit)
         elif b"transfer-encoding" not in headers:

@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from libs.events.store import Store
-from libs.service.http.problems import FieldError, Problem
+from libs.service.http.problems import FieldError, Problem, Words
 from libs.service.keys import Principal
 
 HEADER = "Idempotency-Key"
@@ -48,10 +48,11 @@ def idempotency_key(request: Request) -> str | None:
     if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]
     if not _KEY.match(key):
-        detail = "1 to 255 visible ASCII characters, a UUID for instance"
-        raise Problem(
-            400, "bad-request", f"{HEADER}: {detail}", (FieldError("/headers/idempotency-key", "bad-key", detail),)
+        detail = Words(
+            f"{HEADER}: 1 to 255 visible ASCII characters, a UUID for instance",
+            f"{HEADER}: de 1 a 255 caracteres ASCII visibles, por ejemplo un UUID",
         )
+        raise Problem(400, "bad-request", detail, (FieldError("/headers/idempotency-key", "bad-key", detail),))
     return key
 
 
@@ -106,7 +107,12 @@ class Once:
             return
         if bytes(row.request_hash) != self._hash:
             raise Problem(
-                422, "idempotency-mismatch", f"this {HEADER} came with another request before; take a new one"
+                422,
+                "idempotency-mismatch",
+                Words(
+                    f"this {HEADER} came with another request before; take a new one",
+                    f"esta {HEADER} ya vino con otra solicitud; tome una nueva",
+                ),
             )
         unseal = self._store.vault.open_bytes
         headers = orjson.loads(await unseal(PURPOSE, bytes(row.headers))) if row.headers is not None else {}
@@ -119,7 +125,10 @@ def _still_running() -> Problem:
     return Problem(
         409,
         "still-running",
-        "the same request is being carried out; ask again in a second",
+        Words(
+            "the same request is being carried out; ask again in a second",
+            "la misma solicitud está en curso; pregunte de nuevo en un segundo",
+        ),
         headers={"Retry-After": "1"},
     )
 

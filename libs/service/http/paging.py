@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Query, Request
 
-from libs.service.http.problems import FieldError, Problem
+from libs.service.http.problems import FieldError, Problem, Words
 from libs.service.http.signing import BadSignature, sign, unsign
 
 _OWN = {"cursor", "limit"}
@@ -30,7 +30,10 @@ def decode_cursor(request: Request, cursor: str | None) -> Any:
     try:
         return unsign(request.app.state.environment.signing_key, _purpose(request), cursor)
     except BadSignature:
-        detail = "the cursor belongs to another list or to other filters; begin without it"
+        detail = Words(
+            "the cursor belongs to another list or to other filters; begin without it",
+            "el cursor es de otra lista o de otros filtros; empiece sin él",
+        )
         raise Problem(400, "bad-cursor", detail, (FieldError("/cursor", "bad-cursor", detail),)) from None
 
 

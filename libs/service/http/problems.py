@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import orjson
 from starlette.responses import Response
@@ -49,6 +49,28 @@ _BY_STATUS = {
 }  # fmt: skip
 
 
+class Words(str):
+    """A sentence in both languages: English itself, Spanish as `es`."""
+
+    __slots__ = ("es",)
+    es: str
+
+    def __new__(cls, en: str, es: str) -> Self:
+        words = super().__new__(cls, en)
+        words.es = es
+        return words
+
+
+def said(text: str, language: Language) -> str:
+    """A text in the reader's language, as far as it is there in both."""
+    return text.es if language == "es" and isinstance(text, Words) else text
+
+
+def joined(texts: Sequence[str]) -> Words:
+    """Several sentences as one."""
+    return Words("; ".join(texts), "; ".join(said(text, "es") for text in texts))
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One thing wrong: where (JSON pointer), what (a constant), and in words."""
@@ -57,8 +79,8 @@ class FieldError:
     code: str
     detail: str
 
-    def document(self) -> dict[str, str]:
-        return {"pointer": self.pointer, "code": self.code, "detail": self.detail}
+    def document(self, language: Language = "en") -> dict[str, str]:
+        return {"pointer": self.pointer, "code": self.code, "detail": said(self.detail, language)}
 
 
 @dataclass
@@ -91,7 +113,7 @@ class Problem(Exception):
     def fields(cls, errors: Iterable[FieldError], *, status: int = 422) -> "Problem":
         """Several fields are wrong."""
         found = tuple(errors)
-        return cls(status, "invalid", "; ".join(error.detail for error in found[:3]), found)
+        return cls(status, "invalid", joined([error.detail for error in found[:3]]), found)
 
     @classmethod
     def unavailable(cls, detail: str, *, retry_after: int = 1) -> "Problem":
@@ -106,11 +128,11 @@ class Problem(Exception):
         }
         document |= {"status": self.status, "code": self.code}
         if self.detail:
-            document["detail"] = self.detail
+            document["detail"] = said(self.detail, language)
         if instance:
             document["instance"] = f"urn:lazo:request:{instance}"
-        if self.errors:
-            document["errors"] = [error.document() for error in self.errors]
+        # Also where no field is to blame: whoever reads `errors` need not ask first whether it is there.
+        document["errors"] = [error.document(language) for error in self.errors]
         return document | dict(self.extra)
 
 
@@ -148,6 +170,56 @@ _CODES = {
 }
 
 
+# What pydantic says, in Spanish; a name in braces is a value of the error's context.
+_SPANISH = {
+    "missing": "falta",
+    "extra_forbidden": "no se conoce este campo",
+    "enum": "uno de: {expected}",
+    "literal_error": "uno de: {expected}",
+    "string_type": "debe ser un texto",
+    "string_too_short": "al menos {min_length} caracteres",
+    "string_too_long": "a lo sumo {max_length} caracteres",
+    "string_pattern_mismatch": "no tiene la forma {pattern}",
+    "int_type": "debe ser un número entero",
+    "int_parsing": "debe ser un número entero",
+    "int_from_float": "debe ser un número entero",
+    "float_type": "debe ser un número",
+    "float_parsing": "debe ser un número",
+    "finite_number": "debe ser un número finito",
+    "bool_type": "debe ser verdadero o falso",
+    "bool_parsing": "debe ser verdadero o falso",
+    "greater_than": "debe ser mayor que {gt}",
+    "greater_than_equal": "debe ser {ge} o más",
+    "less_than": "debe ser menor que {lt}",
+    "less_than_equal": "debe ser {le} o menos",
+    "datetime_type": "debe ser una fecha con hora, por ejemplo 2026-03-31T14:05:00-05:00",
+    "datetime_parsing": "debe ser una fecha con hora, por ejemplo 2026-03-31T14:05:00-05:00",
+    "datetime_from_date_parsing": "debe ser una fecha con hora, por ejemplo 2026-03-31T14:05:00-05:00",
+    "timezone_aware": "falta la zona horaria; termine en Z o en un desfase como -05:00",
+    "date_type": "debe ser una fecha, por ejemplo 2026-03-31",
+    "date_parsing": "debe ser una fecha, por ejemplo 2026-03-31",
+    "date_from_datetime_parsing": "debe ser una fecha, por ejemplo 2026-03-31",
+    "date_from_datetime_inexact": "debe ser una fecha sin hora",
+    "list_type": "debe ser una lista",
+    "too_long": "a lo sumo {max_length} elementos",
+    "too_short": "al menos {min_length} elementos",
+    "dict_type": "debe ser un objeto",
+    "model_type": "debe ser un objeto",
+    "model_attributes_type": "debe ser un objeto",
+}
+
+
+def _in_spanish(error: Mapping[str, Any], english: str) -> str:
+    template = _SPANISH.get(error["type"])
+    if template is None:
+        return english
+    context = {
+        name: str(value).replace("' or '", "', '").replace(" or ", " o ")
+        for name, value in error.get("ctx", {}).items()
+    }
+    return template.format_map(context)
+
+
 def from_validation(
     errors: Iterable[Mapping[str, Any]], *, prefix: Sequence[str | int] = (), limit: int = 100
 ) -> list[FieldError]:
@@ -159,7 +231,8 @@ def from_validation(
         location = [*prefix, *error["loc"]]
         text = str(error["msg"]).removeprefix("Value error, ")
         where = str(location[-1]) if location else "body"
-        found.append(FieldError(pointer_of(location), _CODES.get(error["type"], error["type"]), f"{where}: {text}"))
+        words = Words(f"{where}: {text}", f"{'el cuerpo' if where == 'body' else where}: {_in_spanish(error, text)}")
+        found.append(FieldError(pointer_of(location), _CODES.get(error["type"], error["type"]), words))
     return found
 
 

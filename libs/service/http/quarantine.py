@@ -8,7 +8,7 @@ from libs.events.quarantine import NotParked, Outcome, Parked, Quarantine
 from libs.events.runtime import Runtime
 from libs.service.http.auth import require
 from libs.service.http.paging import Paging, paging
-from libs.service.http.problems import Problem
+from libs.service.http.problems import Problem, Words
 
 
 def runtime(request: Request) -> Runtime:
@@ -67,7 +67,7 @@ def quarantine_routes(service: str) -> APIRouter:
         try:
             return _outcome(await store.replay(id))
         except NotParked:
-            raise Problem(404, "", "nothing of this id is parked") from None
+            raise Problem(404, "", Words("nothing of this id is parked", "nada con este id está apartado")) from None
 
     @router.delete("/quarantine/{id}", summary="Give a parked event up", dependencies=[admin])
     async def discard(
@@ -79,7 +79,7 @@ def quarantine_routes(service: str) -> APIRouter:
         try:
             return _outcome(await store.discard(id, reason))
         except NotParked:
-            raise Problem(404, "", "nothing of this id is parked") from None
+            raise Problem(404, "", Words("nothing of this id is parked", "nada con este id está apartado")) from None
         except ValueError as error:
             raise Problem.field("/query/reason", "missing", str(error)) from None
 

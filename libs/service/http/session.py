@@ -10,7 +10,7 @@ from datetime import timedelta
 from fastapi import Request
 from starlette.responses import Response
 
-from libs.service.http.problems import Problem
+from libs.service.http.problems import Problem, Words
 from libs.service.http.signing import BadSignature, sign, unsign
 from libs.service.keys import Principal
 
@@ -45,7 +45,11 @@ async def sign_in(request: Request, key: str) -> Principal:
     """Who holds the key that was typed in. Problem 401 when nobody does."""
     principal: Principal | None = await request.app.state.environment.keyring.principal(key.strip())
     if principal is None:
-        raise Problem(401, "unauthenticated", "this key is not known, or was revoked")
+        raise Problem(
+            401,
+            "unauthenticated",
+            Words("this key is not known, or was revoked", "esta llave no se conoce o fue revocada"),
+        )
     return principal
 
 
@@ -73,4 +77,4 @@ def csrf_token(request: Request) -> str:
 def check_csrf(request: Request, token: str | None) -> None:
     """Problem 403 unless the token is this session's. `require` does it for headers; form posts call it themselves."""
     if not token or not hmac.compare_digest(token.encode(), csrf_token(request).encode()):
-        raise Problem(403, "csrf", "load the page again and repeat")
+        raise Problem(403, "csrf", Words("load the page again and repeat", "cargue la página otra vez y repita"))

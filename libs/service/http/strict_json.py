@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from libs.service.http.problems import FieldError, Problem, pointer_of
+from libs.service.http.problems import FieldError, Problem, Words, pointer_of
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _COLONS = (b'":', b" :", b"\n:", b"\t:", b"\r:")
@@ -30,7 +30,11 @@ def read_json(
     """The value in a body. Raises Problem 400 (not JSON, not UTF-8, empty) or 422 (duplicates, depth, NUL), naming where."""
     raw = bytes(body)
     if not raw or raw.isspace():
-        raise Problem(400, "empty-body", "the body is empty; a JSON value is expected")
+        raise Problem(
+            400,
+            "empty-body",
+            Words("the body is empty; a JSON value is expected", "el cuerpo está vacío; se espera un valor JSON"),
+        )
     if raw.startswith(b"\xef\xbb\xbf"):
         raw = raw[3:]
     try:
@@ -47,7 +51,14 @@ def read_json(
     if b"\\u0000" in raw:
         pointer = _find_nul(value, prefix)
         if pointer is not None:
-            raise Problem.field(pointer, "nul-character", f"{pointer or 'the value'} holds a NUL character (U+0000)")
+            raise Problem.field(
+                pointer,
+                "nul-character",
+                Words(
+                    f"{pointer or 'the value'} holds a NUL character (U+0000)",
+                    f"{pointer or 'el valor'} contiene el carácter NUL (U+0000)",
+                ),
+            )
     return value
 
 
@@ -67,7 +78,11 @@ async def check_body(request: Request) -> None:
 
 
 def _too_deep(limit: int, prefix: tuple[str | int, ...]) -> Problem:
-    return Problem.field(pointer_of(prefix), "too-deep", f"the value is nested more than {limit} levels deep")
+    return Problem.field(
+        pointer_of(prefix),
+        "too-deep",
+        Words(f"the value is nested more than {limit} levels deep", f"el valor está anidado más de {limit} niveles"),
+    )
 
 
 def _shape(value: Any) -> tuple[int, int]:
@@ -111,7 +126,10 @@ def _unreadable(raw: bytes, error: orjson.JSONDecodeError) -> Problem:
         return Problem(
             400,
             "bad-encoding",
-            f"byte {wrong.start} is not UTF-8; send UTF-8, or a file through `lazo import` with its encoding",
+            Words(
+                f"byte {wrong.start} is not UTF-8; send UTF-8, or a file through `lazo import` with its encoding",
+                f"el byte {wrong.start} no es UTF-8; envíe UTF-8, o un archivo por `lazo import` con su codificación",
+            ),
             (FieldError("", "not-utf-8", f"invalid byte 0x{raw[wrong.start]:02x} at offset {wrong.start}"),),
         )
     where = f"line {error.lineno}, column {error.colno}"
@@ -145,9 +163,13 @@ def _duplicate(raw: bytes, prefix: tuple[str | int, ...]) -> Problem:
         if isinstance(item, _Members):
             if item.duplicate is not None:
                 pointer = pointer_of((*where, item.duplicate))
-                return Problem.field(pointer, "duplicate-member", f"{pointer} stands there twice")
+                return Problem.field(
+                    pointer, "duplicate-member", Words(f"{pointer} stands there twice", f"{pointer} está dos veces")
+                )
             waiting.extend((inner, (*where, name)) for name, inner in item.items())
         elif isinstance(item, list):
             waiting.extend((inner, (*where, index)) for index, inner in enumerate(item))
     # A duplicate that sits inside a value that another duplicate replaced.
-    return Problem.field(pointer_of(prefix), "duplicate-member", "a member stands there twice")
+    return Problem.field(
+        pointer_of(prefix), "duplicate-member", Words("a member stands there twice", "un miembro está dos veces")
+    )

@@ -12,6 +12,7 @@ from libs.service.http import FieldError, Principal, Problem, negotiate, registe
 from services.classification.books import Books
 from services.classification.coding import Coding, LabelRefused
 from services.classification.domain.findings import Refused
+from services.classification.learner import Lessons
 from services.classification.monitoring import Monitor
 from services.classification.settings import ClassificationSettings
 from services.classification.waiting import Waiting
@@ -64,6 +65,19 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "el libro de reglas cambió después de la vista previa: pida otra",
         "the rulebook has changed since the preview: ask for another",
     ),
+    "unknown_model": ("no existe ese modelo", "there is no such model"),
+    "model_live": ("ese modelo ya decide", "that model decides already"),
+    "model_not_live": (
+        "ese modelo no decide ahora: no hay nada que deshacer",
+        "that model does not decide now: there is nothing to take back",
+    ),
+    "model_unreadable": (
+        "los archivos del modelo no son los que se escribieron ({value}); sigue el que decidía",
+        "the model's files are not what was written ({value}); the one that decided goes on",
+    ),
+    "model_shadowed": ("ese modelo ya está en la sombra", "that model is in the shadow already"),
+    "model_no_shadow": ("ese modelo no está en la sombra", "that model is not in the shadow"),
+    "fit_busy": ("ya se está ajustando un modelo", "a model is being fitted already"),
     "in_future": ("{value} aún no ha llegado", "{value} has not come yet"),
     "unknown_topic": ("no existe el tema {value}", "there is no topic {value}"),
     "code_taken": ("«{value}» ya está en el libro de reglas", "'{value}' is in the rulebook already"),
@@ -82,6 +96,7 @@ class Context:
     clock: Clock
     books: Books
     coding: Coding
+    lessons: Lessons
     monitor: Monitor
     waiting: Waiting
     settings: ClassificationSettings

@@ -58,15 +58,6 @@ def router(context: Context, reviewing: Reviewing) -> APIRouter:
                 raise moved_on(request) from None
             return response
 
-    @routes.get("/models", summary="The versions of the coder that decisions stand on")
-    async def models(principal: Reader) -> dict[str, Any]:
-        async with context.store.reading() as connection:
-            items = await views.models(connection)
-            version = await context.books.version(connection)
-            coder = await context.books.coder(connection)
-        live = coder.model_version if coder is not None else None
-        return {"live": live, "rulebook_version": version, "items": items}
-
     async def _decision(request: Request, interaction_id: str) -> dict[str, Any]:
         async with context.store.unit() as unit:
             events = await unit.stream(stream_of(interaction_id))

@@ -112,9 +112,11 @@ def router(context: Context, reviewing: Reviewing) -> APIRouter:
             if row is None:
                 raise of_label(LabelRefused("unknown_interaction"), request)
             coder = await context.books.coder(connection)
-            shown = await views.item(connection, context.store.vault, coder, reviewing.proposer, interaction_id)
             second = await reviewing.held(connection, interaction_id, SECOND, now)
-        blind = second is not None and second.person == person
+            blind = second is not None and second.person == person
+            if coder is not None and not blind:  # what was learnt from the first coding would give it away
+                coder = context.lessons.as_it_stands(coder)
+            shown = await views.item(connection, context.store.vault, coder, reviewing.proposer, interaction_id)
         claim = {"purpose": SECOND if blind else "review"}
         answer: dict[str, Any] = jsonable_encoder(
             claim | shown | {"decision": None if blind else views.shown(row, now)}

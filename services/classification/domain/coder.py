@@ -6,13 +6,12 @@ maximum likelihood on texts made from the example rulebook.
 """
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from libs.events.catalogue.classifications import Evidence, Part, Precedent
 from libs.events.catalogue.interactions import Kind
@@ -21,6 +20,7 @@ from services.classification.domain.cues import kind_of, need_of
 from services.classification.domain.lexicon import Lexicon, build
 from services.classification.domain.normalise import STOPWORDS, Plain, folded, guess_language, is_mixed, plain, words
 from services.classification.domain.rulebook import UNKNOWN, Cause, Motive, Rulebook
+from services.classification.domain.voices import Model, Scores, Voice, causes_by_models, pooled, telling
 
 MODEL = "words-2"
 SLOPE = 0.8
@@ -47,7 +47,8 @@ what many of them have in common comes up as a topic (R73)."""
 _SHORT = 4
 """Words below which one telling word is too little to say what a text is about."""
 
-Scores = npt.NDArray[np.float64]
+CAUSE_SURE = 0.5
+"""Below this a learnt model names no cause: a wrong one sends an improvement to the wrong place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +61,6 @@ class Contact:
     declared_motive: str | None = None
     kind: Kind = Kind.UNKNOWN
     touchpoint: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """What a learnt model says of one text. `review`: it would rather be asked; no code: it says nothing."""
-
-    code: str | None
-    confidence: float = 0.0
-    review: bool = True
-    cause: str | None = None
-    cause_confidence: float = 0.0
-
-
-class Model(Protocol):
-    """A learnt classifier of motives, asked beside the words. Pure: the same texts get the same guesses."""
-
-    @property
-    def version(self) -> str: ...
-
-    def guess(self, texts: Sequence[str]) -> Sequence[Guess]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +96,16 @@ class _Reading:
     found: list[int]
     scores: Scores
     cautions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A motive's place, or −1 for none; `unknown`: the share of none where models were heard; `model`: whose word changed it."""
+
+    place: int
+    confidence: float
+    unknown: float = 0.0
+    model: str | None = None
 
 
 class Coder:
@@ -157,47 +148,66 @@ class Coder:
                     known.setdefault(" ".join(words(name)), code)
         return known
 
+    def listening_to(self, model: Model | None) -> "Coder":
+        """The same rulebook compiled, with what was learnt from people beside it."""
+        other = copy(self)
+        other.model = model
+        other.model_version = f"{MODEL}@{self.version}" + (f"+{model.version}" if model is not None else "")
+        return other
+
     def code(self, contact: Contact) -> Decision:
-        """The decision about one contact. The same contact under the same rulebook is always decided alike."""
-        reading = self._read(contact)
-        guess = None
-        if self.model is not None and reading.words:
-            guess = self.model.guess([reading.plain.text])[0]
-        return self._decide(contact, reading, guess)
+        """The decision about one contact. The same contact under the same rulebook and model is always decided alike."""
+        return self.code_many([contact])[0]
 
     def code_many(self, contacts: Iterable[Contact]) -> list[Decision]:
         given = list(contacts)
         readings = [self._read(contact) for contact in given]
-        guesses: list[Guess | None] = [None] * len(given)
+        voices: list[Sequence[Voice]] = [()] * len(given)
         if self.model is not None:
-            asked = [place for place, reading in enumerate(readings) if reading.words]
-            answers = self.model.guess([readings[place].plain.text for place in asked])
-            for place, guess in zip(asked, answers, strict=True):
-                guesses[place] = guess
+            # Nobody is asked about a language that the rulebook is not written in.
+            asked = [at for at, one in enumerate(readings) if one.words and "language" not in one.cautions]
+            for at, said in zip(asked, self.model.voices([readings[at].plain.text for at in asked]), strict=True):
+                voices[at] = said
         return [
-            self._decide(contact, reading, guess)
-            for contact, reading, guess in zip(given, readings, guesses, strict=True)
+            self._decide(contact, reading, said) for contact, reading, said in zip(given, readings, voices, strict=True)
         ]
 
-    def _decide(self, contact: Contact, reading: _Reading, guess: Guess | None) -> Decision:
+    def ranked(self, contact: Contact, most: int) -> list[tuple[str, str, float, tuple[Evidence, ...]]]:
+        """The likeliest motives by words and models together, each with its cause, its share and the words that say so."""
+        reading, cut = self._read(contact), len(self.motives)
+        day = self.consequences.day_of(contact.occurred_at)
+        said: Sequence[Voice] = ()
+        if self.model is not None and reading.words and "language" not in reading.cautions:
+            said = self.model.voices([reading.plain.text])[0]
+        scores = _standing(reading.scores[:cut], self._motive_ends, day)
+        if not cut or not (said or scores.max() > 0):
+            return []
+        chances = pooled(_logs(scores, _floor(contact.kind)), said)
+        found = []
+        for index in np.argsort(-chances[:cut], kind="stable")[:most].tolist():
+            why = self._cause(reading.scores[cut:], index, day, said)[0]
+            evidence = tuple(self._evidence(reading.language, reading.found, index))
+            cause = self.causes[why].code if why >= 0 else UNKNOWN
+            found.append((self.motives[index].code, cause, round(float(chances[index]), 4), evidence))
+        return found
+
+    def _decide(self, contact: Contact, reading: _Reading, voices: Sequence[Voice]) -> Decision:
         cut = len(self.motives)
         day = self.consequences.day_of(contact.occurred_at)
         kind, kind_confidence = kind_of(contact.kind, reading.words)
-        floor = FLOOR_OF_PROBLEMS if contact.kind in _PROBLEMS else FLOOR
-        chances = _softmax(_standing(reading.scores[:cut], self._motive_ends, day), floor)
-        best = int(np.argmax(chances)) if cut else -1
-        enough = cut and chances[best] > max(_unknown_share(chances), LEAST)
-        by_words = (best, float(chances[best])) if enough else (-1, 0.0)
-        motive, confidence, decided_by, contradicted = self._motive(contact, by_words, day, guess)
+        chosen = self._weighed(_standing(reading.scores[:cut], self._motive_ends, day), _floor(contact.kind), voices)
+        motive, confidence, decided_by, contradicted = self._motive(contact, chosen, day)
+        model = chosen.model if decided_by == "model" else None
         parts = {"kind": Part(decided_by="rule", confidence=kind_confidence)}
         need = need_of(reading.words)
         if need is not None:
             parts["need"] = Part(decided_by="rule", confidence=need[1])
+        learnt = chosen.unknown if decided_by == "model" or voices else 0.0
         base = Decision(
             UNKNOWN,
             UNKNOWN,
-            0.0,
-            review=kind not in _MAY_FIT_NOTHING or contradicted,
+            round(learnt, 4),
+            review=(kind not in _MAY_FIT_NOTHING and learnt < REVIEW_BELOW) or contradicted,
             kind=kind,
             need=need[0] if need is not None else None,
             language=reading.language,
@@ -206,33 +216,42 @@ class Coder:
             read=tuple(reading.words),
         )
         if motive is None:
-            parts["motive"] = Part(decided_by=decided_by, confidence=0.0)
+            parts["motive"] = Part(decided_by=decided_by, confidence=round(learnt, 4), model_version=model)
             follows = self.consequences.of(UNKNOWN, UNKNOWN, contact.occurred_at, kind, contact.touchpoint)
             return replace(base, follows=follows, unknown_because=_why_unknown(reading))
         index = self._place.get(motive.code, -1)
         evidence = self._evidence(reading.language, reading.found, index) if index >= 0 else []
-        why, cause_confidence = self._cause(reading.scores[cut:], index, day)
-        by = "rule"
-        if decided_by == "model" and guess is not None and guess.cause_confidence > cause_confidence:
-            learnt = next((place for place, one in enumerate(self.causes) if one.code == guess.cause), -1)
-            if learnt >= 0 and self.causes[learnt].stands(day):
-                why, cause_confidence, by = learnt, guess.cause_confidence, "model"
+        why, cause_confidence, by = self._cause(reading.scores[cut:], index, day, voices)
         cause = self.causes[why] if why >= 0 else None
-        parts["motive"] = Part(decided_by=decided_by, confidence=round(confidence, 4))
+        parts["motive"] = Part(decided_by=decided_by, confidence=round(confidence, 4), model_version=model)
         if cause is not None:
             evidence += self._evidence(reading.language, reading.found, cut + why, most=3)
             parts["cause"] = Part(decided_by=by, confidence=round(cause_confidence, 4))
-        chosen = cause.code if cause is not None else UNKNOWN
+        code = cause.code if cause is not None else UNKNOWN
         unsure = "mixed" in reading.cautions or "instruction" in reading.cautions
         return replace(
             base,
             motive=motive.code,
-            cause=chosen,
+            cause=code,
             confidence=round(confidence, 4),
             review=confidence < REVIEW_BELOW or contradicted or unsure,
-            follows=self.consequences.of(motive.code, chosen, contact.occurred_at, kind, contact.touchpoint),
+            follows=self.consequences.of(motive.code, code, contact.occurred_at, kind, contact.touchpoint),
             evidence=tuple(evidence),
         )
+
+    def _weighed(self, scores: Scores, floor: float, voices: Sequence[Voice]) -> _Chosen:
+        """The likeliest motive by the words, and by all together where models were heard."""
+        if not len(scores):
+            return _Chosen(-1, 0.0)
+        if not voices:
+            return _Chosen(*_first(_softmax(scores, floor)))
+        logs = _logs(scores, floor)
+        best, _ = _first(np.exp(logs[:-1]))
+        together = pooled(logs, voices)
+        first, certain = _first(together[:-1])
+        if first == best:
+            return _Chosen(first, certain, float(together[-1]))
+        return _Chosen(first, certain, float(together[-1]), telling(voices, first, best).name)
 
     def _read(self, contact: Contact) -> _Reading:
         """The language read in, the features found and the score of every entry; and what made the text hard to judge."""
@@ -276,18 +295,13 @@ class Coder:
             cautions.append("short")
         return _Reading(own, listed, read_in, found, scores, tuple(cautions))
 
-    def _motive(
-        self, contact: Contact, by_words: tuple[int, float], day: date, guess: Guess | None
-    ) -> tuple[Motive | None, float, str, bool]:
+    def _motive(self, contact: Contact, chosen: _Chosen, day: date) -> tuple[Motive | None, float, str, bool]:
         """The motive, how sure, who decided, and whether something speaks against it."""
-        index, confidence = by_words
-        read, who = (self.motives[index] if index >= 0 else None), "rule"
-        learnt = self.rulebook.motive_by_code.get(guess.code) if guess is not None and guess.code is not None else None
-        if guess is not None and learnt is not None and learnt.stands(day) and guess.confidence > confidence:
-            read, confidence, who = learnt, guess.confidence, "model"
+        read = self.motives[chosen.place] if chosen.place >= 0 else None
+        confidence, who = chosen.confidence, "rule" if chosen.model is None else "model"
         declared = self._declared.get(" ".join(words(contact.declared_motive))) if contact.declared_motive else None
         if declared is None:
-            return read, confidence, who, who == "model" and guess is not None and guess.review
+            return read, confidence, who, False
         if not self.rulebook.motive_by_code[declared].stands(day):
             return read, confidence, who, True  # it was retired before the contact: a person should say what was meant
         motive = self.rulebook.motive_by_code[declared]
@@ -298,26 +312,30 @@ class Coder:
             return motive, 1.0 - confidence / 2, "rule", True
         return motive, DECLARED, "rule", False
 
-    def _cause(self, scores: Scores, motive: int, day: date) -> tuple[int, float]:
+    def _cause(self, scores: Scores, motive: int, day: date, voices: Sequence[Voice]) -> tuple[int, float, str]:
+        """The cause's place, how sure, and who decided."""
         if not len(scores):
-            return -1, 0.0
+            return -1, 0.0, "rule"
         usual = self._usual[motive] if motive >= 0 else 0.0
         raised = np.where(scores > 0, scores + usual, -np.inf)
-        chances = _softmax(_standing(raised, self._cause_ends, day), CAUSE_FLOOR)
-        best = int(np.argmax(chances))
-        if chances[best] <= _unknown_share(chances):
-            return -1, 0.0
-        return best, float(chances[best])
+        best, share = _first(_softmax(_standing(raised, self._cause_ends, day), CAUSE_FLOOR), 0.0)
+        said = causes_by_models(voices, motive)
+        if said is None:
+            return best, share, "rule"
+        said = np.where(np.isfinite(_standing(np.zeros(len(scores)), self._cause_ends, day)), said, 0.0)
+        first = int(np.argmax(said))
+        if said[first] < CAUSE_SURE or said[first] <= share:
+            return best, share, "rule"
+        return first, float(said[first]), "rule" if first == best else "model"
 
     def _evidence(self, language: str | None, found: Sequence[int], entry: int, most: int = 5) -> list[Evidence]:
         lexicon = self.lexicons.get(language or "")
         if lexicon is None:
             return []
         weights: dict[str, float] = {}
-        for feature in found:
-            term = lexicon.terms.get((feature, entry))
-            if term is not None:
-                weights[term] = weights.get(term, 0.0) + float(lexicon.weights[feature, entry])
+        for feature, weight in zip(found, lexicon.weights[found, entry].tolist(), strict=True):
+            if weight and (term := lexicon.terms.get((feature, entry))) is not None:
+                weights[term] = weights.get(term, 0.0) + weight
         ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[:most]
         return [Evidence(code=self._codes[entry], term=term, weight=round(weight, 3)) for term, weight in ranked]
 
@@ -362,6 +380,28 @@ def _softmax(scores: Scores, floor: float) -> Scores:
     powers = np.exp(SLOPE * (scores - top))
     chances: Scores = powers / (powers.sum() + np.exp(SLOPE * (floor - top)))
     return chances
+
+
+def _floor(kind: Kind) -> float:
+    return FLOOR_OF_PROBLEMS if kind in _PROBLEMS else FLOOR
+
+
+def _logs(scores: Scores, floor: float) -> Scores:
+    """Log-probabilities, that of the competitor "unknown" last."""
+    logs = np.empty(len(scores) + 1)
+    logs[:-1], logs[-1] = scores, floor
+    logs *= SLOPE
+    logs -= logs.max()
+    logs -= np.log(np.exp(logs).sum())
+    return logs
+
+
+def _first(chances: Scores, least: float = LEAST) -> tuple[int, float]:
+    """The likeliest place; −1 where "unknown" is likelier, or too little speaks for any."""
+    best = int(np.argmax(chances))
+    if chances[best] <= max(_unknown_share(chances), least):
+        return -1, 0.0
+    return best, float(chances[best])
 
 
 def _unknown_share(chances: Scores) -> float:

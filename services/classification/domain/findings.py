@@ -256,12 +256,7 @@ def _judge(state: Finding, command: Judge, now: datetime) -> Sequence[EventData]
         at=now,
         by=command.by,
         action_id=action.action_id,
-        judgement=effect.judgement,
-        ratio=effect.ratio,
-        low=effect.low,
-        high=effect.high,
-        before=effect.before,
-        after=effect.after,
+        **effect.facts(),
     )
     if effect.judgement not in REOPENS:
         return (judged,)

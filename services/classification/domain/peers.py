@@ -1,15 +1,18 @@
 """Counts per motive and location over time, and the weekly look at who stands out among their peers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import numpy as np
 
-from services.classification.domain.chronic import WINDOW_DAYS, Funnel, look
+from services.classification.domain.chronic import WINDOW_DAYS, Look, look
 
 LOOKS = 2
 """So many weekly looks in a row have to agree."""
 Place = tuple[str, str]  # motive, location
+Exposed = Callable[[str, date, date], float | None]
+"""Contracts or orders of a location in a period, both days included; None where they are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,11 @@ class Chronic:
     observed: float
     expected: float
     z: float
-    dispersion: float
+    upper: float
+    spread: float  # natural differences between places (coefficient of variation)
+    usual: float  # probability of being a usual place
     peers: int
+    by_rate: bool  # exposure was known; else shares were compared
 
 
 @dataclass(slots=True)
@@ -32,6 +38,7 @@ class Peers:
     through: date | None = None
     found: dict[Place, Chronic] = field(default_factory=dict)
     first: date | None = None
+    exposed: Exposed | None = None
     _dirty: date | None = None
 
     def add(self, motive: str, location: str, day: date, fresh: int) -> None:
@@ -71,8 +78,11 @@ class Peers:
                     observed=float(funnel.observed[row, column]),
                     expected=float(funnel.expected[row, column]),
                     z=float(funnel.z[row, column]),
-                    dispersion=float(funnel.dispersion[row]),
+                    upper=float(funnel.upper[row, column]),
+                    spread=float(funnel.spread[row]),
+                    usual=float(funnel.usual[row, column]),
                     peers=len(places) - 1,
+                    by_rate=funnel.by_rate,
                 )
             agreed = flags
             monday += timedelta(days=7)
@@ -86,7 +96,7 @@ class Peers:
         funnel = self._funnel(monday, motives, places)
         return set() if funnel is None else _flagged(funnel, motives, places)
 
-    def _funnel(self, monday: date, motives: list[str], places: list[str]) -> Funnel | None:
+    def _funnel(self, monday: date, motives: list[str], places: list[str]) -> Look | None:
         """The look at the window that ends the day before that Monday; None where it reaches back before the first fact."""
         since = monday - timedelta(days=WINDOW_DAYS)
         if self.first is None or since < self.first:
@@ -95,9 +105,12 @@ class Peers:
         for (motive, location), series in self.counts.items():
             total = sum(value for day, value in series.items() if since <= day < monday)
             counts[motives.index(motive), places.index(location)] = total
-        return look(counts)
+        known = [self.exposed(place, since, monday - timedelta(days=1)) for place in places] if self.exposed else []
+        exposure = [amount for amount in known if amount]
+        # Rates only where every place has one: a comparison of some by rate and others by share compares nothing.
+        return look(counts, np.array(exposure)) if exposure and len(exposure) == len(places) else look(counts)
 
 
-def _flagged(funnel: Funnel, motives: list[str], places: list[str]) -> set[Place]:
+def _flagged(funnel: Look, motives: list[str], places: list[str]) -> set[Place]:
     rows, columns = np.nonzero(funnel.flagged)
     return {(motives[int(row)], places[int(column)]) for row, column in zip(rows, columns, strict=True)}

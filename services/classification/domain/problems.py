@@ -15,6 +15,20 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "missing": ("falta «{key}»", "'{key}' is missing"),
     "unknown_key": ("clave desconocida «{key}»", "unknown key '{key}'"),
     "invalid": ("valor no válido: {detail}", "value not valid: {detail}"),
+    "empty_text": ("el texto está vacío", "the text is empty"),
+    "long_text": ("el texto pasa de 2000 caracteres", "the text is longer than 2000 characters"),
+    "not_text": ("se esperaba un texto; entre comillas lo es todo", "expected a text; in quotes anything is one"),
+    "not_a_date": ("se esperaba una fecha que exista, AAAA-MM-DD", "expected a date that exists, YYYY-MM-DD"),
+    "not_whole": ("se esperaba un número entero", "expected a whole number"),
+    "not_a_number": ("se esperaba un número", "expected a number"),
+    "not_a_list": ("se esperaba una lista", "expected a list"),
+    "empty_list": ("la lista está vacía", "the list is empty"),
+    "not_among": ("debe ser uno de estos: {values}", "has to be one of these: {values}"),
+    "out_of_bounds": ("debe ser {bound}", "has to be {bound}"),
+    "invalid_language": (
+        "un idioma se escribe con dos letras minúsculas, como es o en",
+        "a language is written in two lower case letters, as es or en",
+    ),
     "invalid_code": (
         "un código lleva minúsculas, cifras, punto, guion o guion bajo, 64 como máximo",
         "a code holds lower case letters, digits, dot, dash or underscore, 64 at most",
@@ -131,7 +145,36 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "«{code_}» está en la versión {version} y aquí no; retírelo con until en vez de borrarlo",
         "'{code_}' is in version {version} and not here; retire it with until instead of deleting it",
     ),
+    "codes_dropped": (
+        "{count} códigos de la versión {version} no están aquí ({codes} …); retírelos con until en vez de borrarlos",
+        "{count} codes of version {version} are not here ({codes} …); retire them with until instead of deleting them",
+    ),
+    "other_book": (
+        "lo publicado es «{before}» y esto es «{now}»; ¿es el archivo que quería?",
+        "what was published is '{before}' and this is '{now}'; is it the file you meant?",
+    ),
     "unknown_time_zone": ("zona horaria desconocida «{value}»", "unknown time zone '{value}'"),
+}
+
+
+SPANISH = {
+    # what the YAML reader says, in its English, and ours
+    "did not find expected ',' or '}'": "falta una coma o una llave que cierra }",
+    "did not find expected ',' or ']'": "falta una coma o un corchete que cierra ]",
+    "did not find expected key": "se esperaba una clave; ¿está bien la sangría?",
+    "did not find expected '-' indicator": "se esperaba un guion de lista; ¿está bien la sangría?",
+    "did not find expected node content": "se esperaba un valor",
+    "could not find expected ':'": "faltan los dos puntos después de la clave",
+    "mapping values are not allowed in this context": "aquí no puede haber dos puntos; ponga el texto entre comillas",
+    "block sequence entries are not allowed in this context": "aquí no puede empezar una lista",
+    "found a tab character that violates indentation": "la sangría lleva espacios, no tabuladores",
+    "found character that cannot start any token": "un valor no puede empezar así; póngalo entre comillas",
+    "found unexpected end of stream": "el archivo termina antes de cerrar las comillas",
+    "found unknown escape character": "escape desconocido dentro de las comillas",
+    "expected a single document in the stream": "hay más de un documento en el archivo",
+    "control characters are not allowed": "hay caracteres de control",
+    "nested too deep": "demasiados niveles",
+    "key": "clave",
 }
 
 
@@ -147,4 +190,6 @@ class Defect:
     def message(self, language: str) -> str:
         """The sentence in `es` or `en`."""
         es, en = MESSAGES[self.code]
-        return (es if language == "es" else en).format(**self.values)
+        if language != "es":
+            return en.format(**self.values)
+        return es.format(**{name: SPANISH.get(value, value) for name, value in self.values.items()})

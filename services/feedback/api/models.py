@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 Short = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
@@ -64,6 +65,8 @@ class StatusOfIn(StatusIn):
 
 
 class AnswerIn(_Body):
+    """Which request it answers is said by its id or by its page's token."""
+
     request_id: Short | None = None
     token: Short | None = Field(default=None, description="of the answer page, instead of request_id")
     at: AwareDatetime | None = None
@@ -72,3 +75,9 @@ class AnswerIn(_Body):
     comment: Comment | None = None
     new_need: bool = False
     need: Comment | None = Field(default=None, description="the new need in the customer's words")
+
+    @model_validator(mode="after")
+    def _of_some_request(self) -> "AnswerIn":
+        if self.request_id is None and self.token is None:
+            raise PydanticCustomError("unnamed-request", "request_id or token is needed")
+        return self

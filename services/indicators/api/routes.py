@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from libs.service.http.app import negotiate
 from libs.service.http.auth import require
 from libs.service.http.paging import Paging, paging
-from libs.service.http.problems import FieldError, Problem
+from libs.service.http.problems import FieldError, Problem, Words
 from libs.service.keys import Principal
 from services.indicators import charts
 from services.indicators.api import documents
@@ -35,7 +35,14 @@ def _known(code: str) -> Indicator:
     try:
         return indicator_of(code)
     except KeyError:
-        raise Problem(404, "", f"there is no indicator {code[:60]!r}; /indicators/v1/indicators lists them") from None
+        raise Problem(
+            404,
+            "",
+            Words(
+                f"there is no indicator {code[:60]!r}; /indicators/v1/indicators lists them",
+                f"no hay un indicador «{code[:60]}»; /indicators/v1/indicators los enumera",
+            ),
+        ) from None
 
 
 def _question(
@@ -262,7 +269,7 @@ async def customer_timeline(
     async with desk.open() as (connection, t):
         entries = await timelines.customer(connection, t, customer_id, known)
     if not entries:
-        raise Problem(404, "", "nothing is known about this customer")
+        raise Problem(404, "", Words("nothing is known about this customer", "no se sabe nada de este cliente"))
     return await _timeline(desk, principal, pages, entries, {"customer_id": customer_id})
 
 
@@ -279,7 +286,7 @@ async def case_timeline(
     async with desk.open() as (connection, t):
         entries = await timelines.one_case(connection, t, case_id, known)
     if not entries:
-        raise Problem(404, "", "there is no such case")
+        raise Problem(404, "", Words("there is no such case", "no existe ese caso"))
     return await _timeline(desk, principal, pages, entries, {"case_id": case_id})
 
 
@@ -308,7 +315,14 @@ async def chart(
     if not dot:
         base, form = name, "json"
     if form not in {"json", "svg", "png"}:
-        raise Problem(404, "", "charts are .svg, .png or, without an ending, a Vega-Lite specification")
+        raise Problem(
+            404,
+            "",
+            Words(
+                "charts are .svg, .png or, without an ending, a Vega-Lite specification",
+                "los gráficos son .svg, .png o, sin terminación, una especificación Vega-Lite",
+            ),
+        )
     query = _question(request, desk, "theme", "by", whole=base == "pareto")
     try:
         theme = choice(request.query_params, "theme", ("light", "dark"), "light")

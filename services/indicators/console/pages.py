@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from libs.service.http.app import negotiate
-from libs.service.http.problems import Problem
+from libs.service.http.problems import Problem, said
 from libs.service.http.session import check_csrf, csrf_token, end_session, from_cookie, sign_in, start_session
 from libs.service.keys import Principal
 from services.indicators.api.reads import Reads
@@ -77,7 +77,7 @@ async def _show(request: Request, template: str, build: Any, **values: Any) -> R
         found = await build(visit, **values)
     except Problem as problem:
         title = visit.voice.t("missing.title" if problem.status == 404 else "wrong.title")
-        shown = {"title": title, "text": problem.detail}
+        shown = {"title": title, "text": said(problem.detail, "es" if visit.voice.language == "es" else "en")}
         return await _respond(
             request, "message.html", visit.voice, shown, principal=visit.principal, status=problem.status
         )

@@ -1,6 +1,7 @@
 """Pages in two languages: templates, messages, numbers and dates as the reader writes them."""
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -61,6 +62,18 @@ class Voice:
         return format_decimal(
             round(value, digits), format="#,##0" + ("." + "0" * digits if digits else ""), locale=self.locale
         )
+
+    def measure(self, value: Any) -> str:
+        """A number whose size is not known beforehand: whole ones whole, others to three digits that say something."""
+        if not isinstance(value, int | float) or value == 0 or float(value).is_integer():
+            return self.n(value)
+        if abs(value) < 0.001:
+            return f"< {self.n(0.001, 3)}" if value > 0 else self.n(value, 6)
+        return self.n(value, max(0, 2 - math.floor(math.log10(abs(value)))))
+
+    def written_day(self, text: str) -> str:
+        """A date as events write it (2026-03-05) in words."""
+        return self.day(date.fromisoformat(text[:10]))
 
     def day(self, at: int | datetime | date) -> str:
         """A date in words: 5 mar 2026."""

@@ -57,7 +57,7 @@ async def fact_set(connection: AsyncConnection, t: Facts, indicator: Indicator, 
             result = FactSet(scope, scope.c.c.received_at, scope.c.c.event_id, scope.c.c.case_id, hit)
         case "acknowledgement_in_target":
             scope = Scope.cases(t, query, covered)
-            first = _first(t, query).subquery("first")
+            first = _first(t, query, by_case=True).subquery("first")
             scope.source = scope.source.join(first, first.c.case_id == scope.c.c.case_id, isouter=True)
             result = FactSet(
                 scope, scope.c.c.acknowledge_by, func.coalesce(first.c.event_id, scope.c.c.event_id), scope.c.c.case_id,
@@ -94,16 +94,29 @@ def _known(table: Any, query: Query) -> list[ColumnElement[bool]]:
     return [] if query.as_of is None else [table.c.recorded_at <= query.as_of]
 
 
-def _first(t: Facts, query: Query) -> Select[Any]:
-    """The first acknowledgement of each case."""
+def _looked_up(what: ColumnElement[str], *values: str) -> ColumnElement[bool]:
+    """`what` is one of the values, said so that rows are looked up by their case and not by `what`.
+
+    SQLite keeps no statistics of its own, takes (what, at) to be as selective as (case_id, event_id), and reads all 16,000
+    acknowledgements of the demo's year once for each of its 17,000 cases: 44 s instead of 0.1 s. An expression has no index.
+    """
+    return what.op("||")("").in_(values)
+
+
+def _first(t: Facts, query: Query, *, by_case: bool = False) -> Select[Any]:
+    """The first acknowledgement of each case; `by_case` where it is joined to cases and not chosen by its own time."""
     m, earlier = t.milestones.alias("m"), t.milestones.alias("earlier")
     before = or_(earlier.c.at < m.c.at, and_(earlier.c.at == m.c.at, earlier.c.event_id < m.c.event_id))
     none_earlier = ~exists(
         select(literal(1)).where(
-            earlier.c.case_id == m.c.case_id, earlier.c.what == "acknowledged", before, *_known(earlier, query)
+            earlier.c.case_id == m.c.case_id,
+            _looked_up(earlier.c.what, "acknowledged"),
+            before,
+            *_known(earlier, query),
         )
     )
-    return select(m.c.case_id, m.c.event_id, m.c.at).where(m.c.what == "acknowledged", none_earlier, *_known(m, query))
+    acknowledged = _looked_up(m.c.what, "acknowledged") if by_case else m.c.what == "acknowledged"
+    return select(m.c.case_id, m.c.event_id, m.c.at).where(acknowledged, none_earlier, *_known(m, query))
 
 
 def _after(later: Any, m: Any) -> ColumnElement[bool]:
@@ -120,7 +133,7 @@ def _last_closing(t: Facts, query: Query) -> Select[Any]:
     none_later = ~exists(
         select(literal(1)).where(
             later.c.case_id == m.c.case_id,
-            later.c.what.in_(["closed", "reopened"]),
+            _looked_up(later.c.what, "closed", "reopened"),
             _after(later, m),
             *_known(later, query),
         )

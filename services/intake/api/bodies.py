@@ -8,7 +8,7 @@ from fastapi import Request
 
 from libs.events.cloudevent import BATCH, InvalidCloudEvent
 from libs.service.http.app import negotiate
-from libs.service.http.problems import FieldError, Problem
+from libs.service.http.problems import FieldError, Problem, Words
 from services.intake.cloudevents import from_events
 from services.intake.domain.faults import Fault, Refused, sentence
 from services.intake.domain.reading import Form, Read, array, lines, one, value, without_bom
@@ -42,7 +42,14 @@ async def elements_of(request: Request, form: Form, most: int) -> Elements:
     kind = content_type.partition(";")[0].strip().lower()
     charset = _CHARSET.search(content_type)
     if charset and charset[1].lower() not in {"utf-8", "utf8", "us-ascii"}:
-        raise Problem(415, "unsupported-media-type", "send UTF-8; `lazo import` reads files in other encodings")
+        raise Problem(
+            415,
+            "unsupported-media-type",
+            Words(
+                "send UTF-8; `lazo import` reads files in other encodings",
+                "envíe UTF-8; `lazo import` lee archivos en otras codificaciones",
+            ),
+        )
     if b"ce-specversion" in headers or kind.startswith("application/cloudevents"):
         return _limited(_events(request, body, form), most)
     if not body or body.isspace():
@@ -54,7 +61,10 @@ async def elements_of(request: Request, form: Form, most: int) -> Elements:
         raise Problem(
             415,
             "unsupported-media-type",
-            "send application/json, application/x-ndjson, or a CloudEvent (application/cloudevents+json)",
+            Words(
+                "send application/json, application/x-ndjson, or a CloudEvent (application/cloudevents+json)",
+                "envíe application/json, application/x-ndjson o un CloudEvent (application/cloudevents+json)",
+            ),
         )
     if body.lstrip()[:1] == b"[":
         try:
@@ -94,10 +104,18 @@ def _events(request: Request, body: bytes, form: Form) -> Elements:
 
 def _limited(elements: Elements, most: int) -> Elements:
     if not elements.reads:
-        detail = "there is no element in the body"
+        detail = Words("there is no element in the body", "en el cuerpo no hay ningún elemento")
         raise Problem(400, "empty-body", detail, (FieldError("", "empty-body", detail),))
     if len(elements.reads) > most:
-        raise Problem(413, "too-large", f"a request may have {most} elements; send several", extra={"limit": most})
+        raise Problem(
+            413,
+            "too-large",
+            Words(
+                f"a request may have {most} elements; send several",
+                f"una solicitud admite {most} elementos; envíe varias",
+            ),
+            extra={"limit": most},
+        )
     return elements
 
 

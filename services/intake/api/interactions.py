@@ -13,7 +13,7 @@ from libs.events import faults as crash
 from libs.events.catalogue.interactions import Effects
 from libs.service.http.auth import require
 from libs.service.http.idempotency import HEADER, idempotent
-from libs.service.http.problems import Problem
+from libs.service.http.problems import Problem, Words
 from libs.service.keys import Principal
 from services.intake import views
 from services.intake.acceptance import Result, Settle
@@ -104,14 +104,14 @@ def router(parts: Parts) -> APIRouter:
     async def get_interaction(id: str, principal: Principal = _READ) -> dict[str, Any]:
         found = await views.interaction(parts.store, parts.vault, id)
         if found is None or (principal.source is not None and found["source"] != principal.source):
-            raise Problem(404, "not-found", "no interaction has this id")
+            raise Problem(404, "not-found", Words("no interaction has this id", "ninguna interacción tiene este id"))
         return found
 
     @routes.get("/interactions/{id}/receipt", summary="Proof that an interaction was received")
     async def get_receipt(id: str, principal: Principal = _READ) -> dict[str, Any]:
         found = await views.receipt(parts.store, parts.vault, parts.log, id)
         if found is None or (principal.source is not None and found["source"] != principal.source):
-            raise Problem(404, "not-found", "no interaction has this id")
+            raise Problem(404, "not-found", Words("no interaction has this id", "ninguna interacción tiene este id"))
         return found
 
     return routes

@@ -11,7 +11,8 @@ from starlette.responses import JSONResponse, Response
 from libs.service.http.app import negotiate
 from libs.service.http.auth import require
 from libs.service.http.idempotency import idempotent
-from libs.service.http.problems import FieldError, Problem
+from libs.service.http.paging import Paging, paging
+from libs.service.http.problems import FieldError, Problem, Words
 from libs.service.keys import Principal
 from services.intake.adapters import ADAPTERS
 from services.intake.domain.faults import Refused
@@ -87,8 +88,11 @@ def router(parts: Parts) -> APIRouter:
     routes = APIRouter(prefix="/intake/v1/sources", tags=["sources"])
 
     @routes.get("", summary="All sources", dependencies=[_READ])
-    async def list_sources() -> dict[str, Any]:
-        return {"items": [_shown(listed) for listed in await parts.sources.listed()], "next": None}
+    async def list_sources(pages: Annotated[Paging, Depends(paging)]) -> dict[str, Any]:
+        # Some dozens at most: read whole, shown by the page.
+        after = "" if pages.position is None else str(pages.position)
+        found = [_shown(listed) for listed in await parts.sources.listed() if listed.source.id > after]
+        return pages.page(found[: pages.limit + 1], lambda shown: shown["id"])
 
     @routes.get("/{id}", summary="One source", dependencies=[_READ])
     async def get_source(id: str) -> dict[str, Any]:
@@ -107,7 +111,11 @@ def router(parts: Parts) -> APIRouter:
             try:
                 secret = await parts.sources.register(source)
             except SourceExists:
-                detail = f"there is a source {identity} already; change it with PATCH /intake/v1/sources/{identity}"
+                path = f"/intake/v1/sources/{identity}"
+                detail = Words(
+                    f"there is a source {identity} already; change it with PATCH {path}",
+                    f"ya hay una fuente {identity}; cámbiela con PATCH {path}",
+                )
                 raise Problem(409, "conflict", detail, (FieldError("/id", "taken", detail),)) from None
             shown = _shown(await _one(parts, identity))
             if secret is not None:
@@ -167,7 +175,14 @@ async def _one(parts: Parts, id: str) -> Listed:
 
 
 def _unknown(id: str) -> Problem:
-    return Problem(404, "not-found", f"there is no source {id[:64]!r}; GET /intake/v1/sources lists them")
+    return Problem(
+        404,
+        "not-found",
+        Words(
+            f"there is no source {id[:64]!r}; GET /intake/v1/sources lists them",
+            f"no hay una fuente «{id[:64]}»; GET /intake/v1/sources las enumera",
+        ),
+    )
 
 
 def _checked(request: Request, source: Source, defaults: dict[str, str]) -> Source:

@@ -16,7 +16,7 @@ from libs.events.catalogue.interactions import Effects
 from libs.service.http.app import negotiate
 from libs.service.http.auth import require
 from libs.service.http.paging import Paging, paging
-from libs.service.http.problems import Language, Problem
+from libs.service.http.problems import Language, Problem, Words
 from services.intake.acceptance import Result
 from services.intake.adapters import ADAPTERS, Adapter
 from services.intake.adapters.standard_webhooks.signature import WrongSignature
@@ -44,13 +44,22 @@ def router(parts: Parts) -> APIRouter:
         source = await parts.sources.find(source_id)
         adapter = None if source is None else ADAPTERS.get(source.form)
         if source is None or adapter is None:
-            raise Problem(404, "not-found", "there is no webhook here; register a source with form standard-webhooks")
+            raise Problem(
+                404,
+                "not-found",
+                Words(
+                    "there is no webhook here; register a source with form standard-webhooks",
+                    "aquí no hay webhook; registre una fuente de forma standard-webhooks",
+                ),
+            )
         try:
             delivery = adapter.verify(request.headers, body, await parts.sources.keys(source_id), parts.clock.now())
         except WrongSignature as wrong:
             raise Problem(401, "unauthenticated", wrong.reason) from None
         if not source.active:
-            raise Problem(403, "forbidden", f"the source {source_id} is inactive")
+            raise Problem(
+                403, "forbidden", Words(f"the source {source_id} is inactive", f"la fuente {source_id} está inactiva")
+            )
         headers = {name: request.headers[name] for name in adapter.keeps if name in request.headers}
         results, faults = await _read(parts, adapter, source, delivery, headers, body)
         if not faults:
@@ -83,7 +92,14 @@ def router(parts: Parts) -> APIRouter:
         source = await parts.sources.find(item.source_id)
         adapter = ADAPTERS.get(item.adapter)
         if source is None or adapter is None:
-            raise Problem(409, "conflict", f"the source {item.source_id} or its adapter {item.adapter} is gone")
+            raise Problem(
+                409,
+                "conflict",
+                Words(
+                    f"the source {item.source_id} or its adapter {item.adapter} is gone",
+                    f"ya no está la fuente {item.source_id} o su adaptador {item.adapter}",
+                ),
+            )
         results, faults = await _read(parts, adapter, source, item.delivery_id, item.headers, body)
         language = negotiate(request)
         if faults:
@@ -150,4 +166,6 @@ def _shown(item: Unread, language: Language) -> dict[str, Any]:
 
 
 def _unknown() -> Problem:
-    return Problem(404, "not-found", "nothing of this id waits in quarantine")
+    return Problem(
+        404, "not-found", Words("nothing of this id waits in quarantine", "nada con este id espera en cuarentena")
+    )

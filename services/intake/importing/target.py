@@ -5,10 +5,13 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import orjson
+
+if TYPE_CHECKING:
+    from libs.service.settings import Settings
 
 PATIENCE = 120.0  # seconds a server may be away before the run ends; running it again goes on where it ended
 _TIMEOUT = httpx.Timeout(60, connect=10)
@@ -104,8 +107,32 @@ async def server(url: str, key: str | None) -> AsyncIterator[Target]:
         yield Target(client, url)
 
 
+_A_WEEK = 7 * 24 * 3600  # seconds: an import takes as long as it takes
+
+
 @contextlib.asynccontextmanager
-async def own(data: Path | None) -> AsyncIterator[Target]:
+async def target_of(url: str | None, key: str | None, data: Path | None) -> AsyncIterator[Target]:
+    """The server at `url`; without one the Lazo that has the data directory open; else intake in this process.
+
+    Raises DirectoryInUse when another process has the directory open and serves nothing.
+    """
+    from libs.service.beside import running
+    from libs.service.settings import Settings, load
+
+    if url is not None:
+        async with server(url, key) as target:
+            yield target
+        return
+    settings = load(Settings, data=data, access_log=False)
+    async with (
+        running(settings, "lazo import", ["intake:admin"], seconds=_A_WEEK) as found,
+        server(*found) if found is not None else own(settings) as target,
+    ):
+        yield target
+
+
+@contextlib.asynccontextmanager
+async def own(settings: "Settings") -> AsyncIterator[Target]:
     """Intake in this process, on the data directory or on the engines the environment names.
 
     Raises DirectoryInUse when another process has the directory open.
@@ -113,17 +140,15 @@ async def own(data: Path | None) -> AsyncIterator[Target]:
     from libs.service import keys
     from libs.service.environment import Environment
     from libs.service.run import started
-    from libs.service.settings import Settings, load
     from services.intake.__main__ import build
 
-    settings = load(Settings, data=data, access_log=False)
     environment = await Environment.open(settings)
     try:
         async with started(environment, {"intake": build}) as services:
             service = services["intake"]
             scopes = ["intake:admin"]
             async with (
-                keys.temporary(environment.vault, "lazo import", scopes, seconds=7 * 24 * 3600) as key,
+                keys.temporary(environment.vault, "lazo import", scopes, seconds=_A_WEEK) as key,
                 httpx.AsyncClient(
                     transport=httpx.ASGITransport(service.app),
                     base_url="http://intake.invalid",

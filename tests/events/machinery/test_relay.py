@@ -119,7 +119,7 @@ async def test_a_fenced_relay_publishes_nothing_and_marks_nothing(world: World) 
     await relay.recover()
     await intake.group_commit.submit([world.draft(number) for number in range(5)])
     rows = await relay.claim()
-    records = relay._chain(rows)
+    records = await relay._chain(rows)
     other = await world.intake()  # the lock is free: it goes live and fences the zombie
     await world.settle_only(other)
     with pytest.raises(FencedError):

@@ -10,6 +10,8 @@ from services.classification.domain.classifier.grams import Floats, Ints
 Doubles = npt.NDArray[np.float64]
 PRECISION = 0.95
 """Wanted share of right answers among those no person looks at."""
+CAUTION = 8.0
+"""Of 64 answers two standard errors, of 10,000 hardly more than one."""
 NEVER = 2.0
 """A threshold no confidence reaches: everything is looked at."""
 DEFAULT_TEMPERATURE = 0.3
@@ -106,14 +108,19 @@ def best_curve(confidences: Doubles, right: npt.NDArray[np.bool_]) -> tuple[floa
 
 
 def threshold(confidences: Doubles, right: npt.NDArray[np.bool_], precision: float = PRECISION) -> float:
-    """The lowest confidence from which on answers are right with this precision, one standard error on the safe side."""
+    """The lowest confidence from which on answers are right with this precision, on the safe side of chance.
+
+    By one standard error, and more where few answers were taken: of many places to cut, the one found best was also lucky
+    (measured: 12 samples of 5 texts for each of 77 labels decided 9 % alone, and 93.5 % of these right).
+    """
     if len(right) < ENOUGH:
         return NEVER
     order = np.argsort(-confidences, kind="stable")
     hits = np.cumsum(right[order])
     taken = np.arange(1, len(order) + 1)
     share = hits / taken
-    safe = share - np.sqrt(np.maximum(share * (1 - share), 0.25 / taken) / taken) >= precision
+    errors = 1 + CAUTION / np.sqrt(taken)
+    safe = share - errors * np.sqrt(np.maximum(share * (1 - share), 0.25 / taken) / taken) >= precision
     # Equal confidences are taken together or not at all.
     last = np.append(confidences[order][1:] != confidences[order][:-1], True)
     good = np.flatnonzero(safe & last & (taken >= ENOUGH))

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from services.classification.domain.classifier.calibrate import Doubles
 from services.classification.domain.classifier.grams import Floats, Ints
 
 LANDMARKS = 3_000
@@ -60,14 +61,12 @@ def fit(vectors: Floats, labels: Ints, classes: int) -> tuple[Meaning, Floats]:
     target = np.full((len(vectors), classes), -1.0, dtype=np.float32)
     target[np.arange(len(labels)), labels] = 1.0
     inner = _kernel(unpacked, unpacked).astype(np.float64) * RIDGE
-    inner[np.diag_indices_from(inner)] += 3e-3
     right = np.zeros((len(chosen), classes))
     for at in range(0, len(vectors), _BATCH):
         part = _kernel(vectors[at : at + _BATCH], unpacked)
         inner += part.T @ part
         right += part.T @ target[at : at + _BATCH]
-    root = np.linalg.cholesky(inner)
-    inverse = _inverse_of_lower(root)
+    inverse = _inverse_of_lower(_root(inner))
     weights = inverse.T @ (inverse @ right)
     # As it will be read back: a model gives the same answers before and after it was kept.
     model = packed(points, scale, weights.astype(np.float16).astype(np.float32))
@@ -88,6 +87,25 @@ def _kernel(left: Floats, right: Floats) -> Floats:
     products *= np.float32(STEEP)
     kernel: Floats = np.exp(products, out=products)
     return kernel
+
+
+def _root(inner: Doubles) -> Doubles:
+    """Cholesky's. Texts that stand in the data many times make the matrix singular up to the rounding of the products, which
+    grows with the number of texts: the diagonal is raised until the root can be drawn, by no more than is needed.
+    """
+    diagonal = np.diag_indices_from(inner)
+    raised = 3e-3
+    inner[diagonal] += raised
+    while True:
+        try:
+            root: Doubles = np.linalg.cholesky(inner)
+        except np.linalg.LinAlgError:
+            inner[diagonal] += 9 * raised
+            raised *= 10
+            if not np.isfinite(raised) or raised > len(inner):
+                raise
+        else:
+            return root
 
 
 def _inverse_of_lower(root: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -81,10 +81,16 @@ class Classifier:
 
     def read(self, texts: Sequence[str], encoder: Encoder | None) -> "Reading":
         """What all heads over the same vocabulary need of the texts; encoding is most of the time it takes."""
-        prepared = [prepare(text) for text in texts]
+        return self.read_prepared([prepare(text) for text in texts], encoder)
+
+    def read_prepared(
+        self, prepared: list[Prepared], encoder: Encoder | None, vectors: Floats | None = None
+    ) -> "Reading":
+        """The same of texts that were prepared, and perhaps encoded by this encoder, for another model already."""
         rows = self.vocabulary.rows([item.folded for item in prepared])
-        vectors = None
-        if encoder is not None and self.meaning is not None and encoder.name == self.encoder:
+        if encoder is None or self.meaning is None or encoder.name != self.encoder:
+            vectors = None
+        elif vectors is None:
             vectors = encoder.encode([item.plain for item in prepared])
         return Reading(prepared, rows, vectors)
 
@@ -193,7 +199,7 @@ def _held_back(folded: Sequence[str], truth: Ints, classes: int) -> tuple[Floats
             continue
         vocabulary = learn([folded[place] for place in rest.tolist()], min(MOST_FEATURES, MOST_WEIGHTS // classes))
         seen = vocabulary.rows([folded[place] for place in rest.tolist()])
-        machine = linear.fit(seen, len(vocabulary.keys), truth[rest], classes)
+        machine = linear.fit(seen, len(vocabulary.keys), truth[rest], classes, linear.ROUGH)
         rows = vocabulary.rows([folded[place] for place in out.tolist()])
         scores[out] = machine.scores(rows)
         known[out] = rows.known

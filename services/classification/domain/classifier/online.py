@@ -121,15 +121,14 @@ class OnLine:
             found.append(Judgement(self.labels[order[0]], confidence, confidence < SURE or item.long, problem, rest))
         return found
 
-    def features(self, items: Sequence[Prepared]) -> list[Seen]:
-        """Texts as features; encoding is most of the time it takes."""
+    def features(self, items: Sequence[Prepared], vectors: Floats | None = None) -> list[Seen]:
+        """Texts as features; encoding is most of the time it takes, unless their vectors are given."""
         if not items:
             return []
-        vectors = (
-            self._encoder.encode([item.plain for item in items])
-            if self._encoder is not None
-            else np.zeros((len(items), 0), dtype=np.float32)
-        )
+        if self._encoder is None:
+            vectors = np.zeros((len(items), 0), dtype=np.float32)
+        elif vectors is None:
+            vectors = self._encoder.encode([item.plain for item in items])
         found = grams([item.folded for item in items])
         cut = found.words + found.pairs
         places_of = np.concatenate(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from services.classification.domain.classifier.calibrate import Doubles
 from services.classification.domain.classifier.hierarchy import CAUSE_SURE, Coded
 from services.classification.domain.classifier.meaning import Encoder
 from services.classification.domain.classifier.model import UNKNOWN
@@ -25,7 +26,8 @@ class OnLineCoder:
         self._seen = np.ones((len(self._motive_place), len(self._cause_place)))
 
     def learn(self, text: str, motive: str, cause: str = UNKNOWN) -> bool:
-        """One correction; `unknown` teaches nothing about its half. False when nothing was learnt from it.
+        """One correction; `unknown` teaches nothing about its half, unless it was given as a motive with no words.
+        False when nothing was learnt from it.
 
         Codes this learner was not started with (a newer rulebook's) teach nothing: it is started again with that rulebook.
         """
@@ -44,6 +46,12 @@ class OnLineCoder:
             self._seen[self._motive_place[motive], self._cause_place[cause]] += 1
         return True
 
+    def usual(self) -> Doubles:
+        """How much likelier each cause is under each motive than among all, by the corrections seen (motives x causes)."""
+        within = self._seen / self._seen.sum(axis=1, keepdims=True)
+        found: Doubles = within / (self._seen.sum(axis=0) / self._seen.sum())
+        return found
+
     def judge(self, texts: Sequence[str]) -> list[Coded]:
         """One coding per text, in order."""
         items = [prepare(text) for text in texts]
@@ -53,7 +61,7 @@ class OnLineCoder:
         motives = self.motive.judged(items, self.motive.chances(seen))
         if self.cause is None:
             return [Coded(item, UNKNOWN, 0.0) for item in motives]
-        usual = self._seen / self._seen.sum(axis=1, keepdims=True) / (self._seen.sum(axis=0) / self._seen.sum())
+        usual = self.usual()
         found = []
         for item, chances in zip(motives, self.cause.chances(seen), strict=True):
             if item.label == UNKNOWN:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from services.classification.domain.classifier import meaning
 from services.classification.domain.classifier.calibrate import Calibration
+from services.classification.domain.classifier.hierarchy import Hierarchy
 from services.classification.domain.classifier.linear import Linear
 from services.classification.domain.classifier.model import Classifier, Measures
 from services.classification.domain.classifier.vocabulary import Vocabulary
@@ -89,3 +90,40 @@ def put_together(values: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any
     words = Linear(arrays["weights"].astype(np.float32), arrays["bias"])
     vocabulary = Vocabulary(keys, arrays["idf"])
     return Classifier(labels, vocabulary, words, alone, floor, over, together, encoder, measures)
+
+
+def hierarchy_apart(model: Hierarchy) -> tuple[dict[str, Any], Arrays]:
+    """Both heads, each under its name; the vocabulary, which they share, stands once, with the motives."""
+    values, arrays = taken_apart(model.motive)
+    found: dict[str, Any] = {"motive": values, "cause": None}
+    kept = {f"motive-{name}": array for name, array in arrays.items()}
+    if model.cause is not None:
+        values, arrays = taken_apart(model.cause)
+        found["cause"] = values
+        kept |= {f"cause-{name}": array for name, array in arrays.items() if name not in _SHARED}
+        kept["usual"] = model.usual
+    return found, kept
+
+
+def hierarchy_together(values: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Hierarchy:
+    """The model of motives and causes. Raises Foreign."""
+    if not isinstance(values.get("motive"), dict):
+        raise Foreign("manifest: motive")
+    motive = put_together(values["motive"], _of(arrays, "motive-"))
+    if values.get("cause") is None:
+        return Hierarchy(motive, None, np.zeros((len(motive.labels), 0), dtype=np.float32))
+    shared = {name: arrays[f"motive-{name}"] for name in _SHARED}
+    cause = put_together(values["cause"], shared | _of(arrays, "cause-"))
+    usual = arrays.get("usual")
+    if usual is None or usual.dtype != np.float32 or usual.shape != (len(motive.labels), len(cause.labels)):
+        raise Foreign("array usual")
+    if not np.isfinite(usual).all() or (usual <= 0).any():
+        raise Foreign("array usual")
+    return Hierarchy(motive, cause, usual)
+
+
+_SHARED = ("keys", "idf")
+
+
+def _of(arrays: Mapping[str, npt.NDArray[Any]], head: str) -> Arrays:
+    return {name.removeprefix(head): array for name, array in arrays.items() if name.startswith(head)}

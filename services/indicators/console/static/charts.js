@@ -58,12 +58,6 @@ async function draw(element) {
 }
 
 const charts = [...document.querySelectorAll("[data-chart]")];
-const seen = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (!entry.isIntersecting) continue;
-    seen.unobserve(entry.target);
-    draw(/** @type {HTMLElement} */ (entry.target));
-  }
-}, { rootMargin: "400px" });
-for (const chart of charts) seen.observe(chart);
+// All of them, from the top and one after the other: whoever prints the page, or takes a picture of it, has not scrolled.
+for (const chart of charts) await draw(/** @type {HTMLElement} */ (chart));
 scheme.addEventListener("change", () => charts.filter((chart) => chart.dataset.drawn).forEach(draw));

@@ -1,0 +1,259 @@
+"""`lazo detect`: run the systemic monitor over anyone's history, without any server."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+
+import orjson
+import typer
+
+if TYPE_CHECKING:
+    from services.classification.counts_file import Counts, Named
+    from services.classification.domain.detection.engine import Told
+
+TEXTS: dict[str, tuple[str, str]] = {
+    "unreadable": ("{path}: no se puede leer: {detail}", "{path}: cannot be read: {detail}"),
+    "not_text": ("{path}: no es texto en UTF-8", "{path}: is no text in UTF-8"),
+    "no_csv": ("{path}: no es un CSV: {detail}", "{path}: is no CSV: {detail}"),
+    "empty": ("{path}: el archivo está vacío", "{path}: the file is empty"),
+    "no_rows": ("{path}: no hay filas", "{path}: there are no rows"),
+    "no_column": (
+        "{path}: falta la columna {column} (hay: {found})",
+        "{path}: column {column} is missing (there are: {found})",
+    ),
+    "short_row": ("{path}:{line}: la fila está incompleta", "{path}:{line}: the row is incomplete"),
+    "bad_date": ("{path}:{line}: «{value}» no es una fecha", "{path}:{line}: “{value}” is no date"),
+    "bad_count": (
+        "{path}:{line}: {column} debe ser un número entero de 0 en adelante, no «{value}»",
+        "{path}:{line}: {column} must be a whole number from 0 on, not “{value}”",
+    ),
+    "bad_exposure": (
+        "{path}:{line}: la exposición debe ser un número de 0 en adelante, no «{value}»",
+        "{path}:{line}: exposure must be a number from 0 on, not “{value}”",
+    ),
+    "too_long": (
+        "{path}: la serie {series} abarcaría {periods} períodos; ¿hay una fecha errada?",
+        "{path}: series {series} would span {periods} periods; is a date wrong?",
+    ),
+    "repeated": (
+        "{path}: {count} filas repiten serie y fecha; se sumaron",
+        "{path}: {count} rows repeat a series and date; they were added up",
+    ),
+    "two_ways": (
+        "{path}: las fechas vienen en {count} formatos; donde cabe duda, el día va antes que el mes",
+        "{path}: dates come in {count} formats; where in doubt, the day goes before the month",
+    ),
+    "unwritable": ("{path}: no se puede escribir: {detail}", "{path}: cannot be written: {detail}"),
+    "no_series": ("no hay ninguna serie «{name}»", "there is no series “{name}”"),
+    "bad_start": ("--start: «{value}» no es una fecha", "--start: “{value}” is no date"),
+    "bad_far": ("--far debe estar entre 0 y 0,5", "--far must be between 0 and 0.5"),
+    "bad_episodes": ("--episodes debe ser mayor que 0", "--episodes must be more than 0"),
+    "done": (
+        "{path}: {series} series, {rows} períodos, {alarms} en alarma en {alarmed} series; {bursts} subidas aisladas",
+        "{path}: {series} series, {rows} periods, {alarms} alarmed in {alarmed} series; {bursts} isolated rises",
+    ),
+}
+HEADER = "series,date,count,expected,upper,score,alarm,kind\n"
+
+File = Annotated[Path, typer.Argument(help="CSV: series,date,count and, if known, customers,exposure", dir_okay=False)]
+
+
+class _Stop(Exception):
+    """The command ends with this line."""
+
+
+def _spanish() -> bool:
+    return os.environ.get("LAZO_LANGUAGE", os.environ.get("LANG", "es")).lower().startswith("es")
+
+
+def _say(name: str, **values: Any) -> str:
+    es, en = TEXTS[name]
+    return (es if _spanish() else en).format(**values)
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `lazo`."""
+
+    @app.command("detect")
+    def detect(
+        counts: File,
+        out: Annotated[
+            Path | None, typer.Option(help="CSV to write: series,date,count,expected,upper,score,alarm,kind")
+        ] = None,
+        freq: Annotated[Literal["day", "week"], typer.Option(help="what a row stands for")] = "day",
+        start: Annotated[
+            str | None, typer.Option(help="first date that is written; what is before is only past")
+        ] = None,
+        far: Annotated[float, typer.Option(help="wanted share of alarmed periods on quiet series")] = 0.01,
+        episodes: Annotated[
+            float | None,
+            typer.Option(
+                help="instead: wanted false alarm episodes (alarms at most 7 periods apart are one) a series and year"
+            ),
+        ] = None,
+        explain: Annotated[str | None, typer.Option(help="draw this series on the terminal")] = None,
+        svg: Annotated[Path | None, typer.Option(help="with --explain: write the drawing as SVG")] = None,
+        json: Annotated[bool, typer.Option("--json", help="a summary as JSON")] = False,
+    ) -> None:
+        """Say what in anyone's counts is no longer what their past makes likely, strictly on-line, and what looks isolated."""
+        from services.classification.counts_file import BadCounts
+
+        try:
+            _detect(counts, out, freq, start, far, episodes, explain, svg, as_json=json)
+        except _Stop as stop:
+            _note(f"lazo: {stop}")
+        except BadCounts as error:
+            _note(f"lazo: {_say(error.code, **error.values)}")
+        except OSError as error:
+            _note(f"lazo: {_say('unwritable', path=error.filename or '', detail=error.strerror or str(error))}")
+        else:
+            return
+        raise typer.Exit(1)
+
+
+def _detect(
+    path: Path,
+    out: Path | None,
+    freq: Literal["day", "week"],
+    start: str | None,
+    far: float,
+    episodes: float | None,
+    explain: str | None,
+    svg: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    from services.classification.counts_file import read
+    from services.classification.domain.detection.engine import Asked
+
+    if not 0 < far <= 0.5:
+        raise _Stop(_say("bad_far"))
+    if episodes is not None and not 0 < episodes < float("inf"):
+        raise _Stop(_say("bad_episodes"))
+    since = None if start is None else _date(start)
+    found = read(path, freq)
+    if found.repeated:
+        _note(_say("repeated", path=path, count=found.repeated))
+    if len(found.formats) > 1:
+        _note(_say("two_ways", path=path, count=len(found.formats)))
+    if explain is not None:
+        chosen = [named for named in found.series if named.name == explain]
+        if not chosen:
+            raise _Stop(_say("no_series", name=explain))
+        found.series = chosen
+    asked = Asked(far, episodes)
+    summary = _run(found, out, freq, since, asked, explain is not None, svg)
+    summary |= {"freq": freq, "far": far, "episodes": episodes, "repeated": found.repeated, "read": found.rows}
+    if as_json:
+        sys.stdout.write(orjson.dumps(summary).decode() + "\n")
+    elif explain is None:
+        _note(_say("done", path=out or path, **summary))
+
+
+def _date(text: str) -> str:
+    from services.classification.counts_file import ordinal_of
+
+    try:
+        return date.fromordinal(ordinal_of(text)[0]).isoformat()
+    except ValueError:
+        raise _Stop(_say("bad_start", value=text[:40])) from None
+
+
+def _run(
+    found: "Counts", out: Path | None, freq: str, since: str | None, asked: Any, explain: bool, svg: Path | None
+) -> dict[str, Any]:
+    """Judge, and write in the order in which the file names its series."""
+    from services.classification.domain.detection.engine import judge
+
+    told: dict[int, str] = {}
+    summary = {"series": len(found.series), "rows": 0, "alarms": 0, "alarmed": 0, "bursts": 0}
+    waiting = 0
+    with _writing(out) as file, _progress(len(found.series)) as advance:
+        for index, judged in judge(freq, [named.data for named in found.series], asked):
+            named = found.series[index]
+            told[index] = _lines(named, freq, since, judged, summary)
+            while waiting in told:
+                text = told.pop(waiting)
+                if file is not None:
+                    file.write(text)
+                waiting += 1
+            if explain:
+                _explain(named, freq, since, judged, svg)
+            advance()
+    return summary
+
+
+def _lines(named: "Named", freq: str, since: str | None, judged: "Told", summary: dict[str, int]) -> str:
+    from services.classification.counts_file import dates
+    from services.classification.domain.detection.engine import BURST, KINDS
+
+    name = named.name
+    if any(mark in name for mark in ',"\n\r'):
+        name = '"' + name.replace('"', '""') + '"'
+    columns = (
+        dates(named, freq),
+        named.data.counts.tolist(),
+        judged.expected.tolist(),
+        judged.upper.tolist(),
+        judged.score.tolist(),
+        judged.alarm.tolist(),
+        judged.kind.tolist(),
+    )
+    lines, alarms, bursts = [], 0, 0
+    for day, count, expected, upper, score, alarm, kind in zip(*columns, strict=True):
+        if since is not None and day < since:
+            continue
+        alarms += alarm
+        bursts += kind == BURST
+        lines.append(f"{name},{day},{count},{expected:.4g},{upper:.0f},{score:.3f},{alarm:d},{KINDS[kind]}\n")
+    summary["rows"] += len(lines)
+    summary["alarms"] += alarms
+    summary["alarmed"] += alarms > 0
+    summary["bursts"] += bursts
+    return "".join(lines)
+
+
+def _explain(named: "Named", freq: str, since: str | None, judged: "Told", svg: Path | None) -> None:
+    from services.classification import detect_drawing
+
+    drawing = detect_drawing.Drawing.of(named, freq, since, judged, spanish=_spanish())
+    sys.stdout.write(drawing.terminal())
+    if svg is not None:
+        svg.write_text(drawing.svg(), "utf-8")
+
+
+@contextmanager
+def _writing(out: Path | None) -> Iterator[TextIO | None]:
+    """The file appears under its name when it is whole."""
+    if out is None:
+        yield None
+        return
+    partial = out.with_name(out.name + ".part")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            file.write(HEADER)
+            yield file
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)

@@ -1,0 +1,196 @@
+"""Many series side by side, brought forward one period at a time. What a period is judged by was known before it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from services.classification.domain.detection.baseline import Array, Baseline, Ints
+from services.classification.domain.detection.filtering import Filter
+from services.classification.domain.detection.settings import Setting
+
+LIMIT = 2.58
+CLOSED = 0.02
+"""A weekday on which (almost) nothing comes still expects this share of an average day."""
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Judged:
+    """One period of every series. `odds`: natural logarithm; −30 where nothing can be said yet."""
+
+    expected: Array
+    variance: Array
+    odds: Array
+    isolated: Array  # probability that this period is an isolated incident
+    level: Array  # what an average period of the block should bring
+    dispersion: Array
+
+
+class Panel:
+    """`first`: period each series begins in. Blocks are counted from period 0, a Monday for days; `zero`: its block's number."""
+
+    def __init__(self, setting: Setting, first: Ints, periods: int, season: Array | None = None, zero: int = 0) -> None:
+        self.setting = setting
+        series = len(first)
+        self.series, self.first = series, first
+        blocks = periods // setting.block + 2
+        self.filter = Filter(setting.kinds)
+        self.base = Baseline(series, setting.shape, -(-first // setting.block), season, zero)
+        self.zero = zero
+        self.blocks = np.zeros((series, blocks))
+        self.offsets: Array | None = None
+        self.quiet = np.ones((series, blocks))
+        self.by_weekday = np.zeros((series, 7))
+        self.flat = np.zeros((series, 7))
+        self.pattern = np.ones((series, 7))
+        self.posterior = np.tile(self.filter.start, (series, 1))
+        self.noise = np.zeros(series)
+        self.noise_mean = np.zeros(series)
+        self.dispersion = np.full(series, 1.5)
+        self.at = 0  # next period
+        self._before = self.posterior
+        self._week = np.zeros((series, setting.block))  # the block's counts so far
+        self._means = np.zeros((series, setting.block))
+        self._calm = np.ones(series)
+        self._usual = np.zeros((series, setting.block))
+        self._exposed = np.zeros(series)
+        self._ratios = np.ones((series, self.filter.states))
+        self._next = np.zeros((series, 1))
+        self._vague = np.ones(series)
+
+    def step(self, counts: Array, exposure: Array | None = None) -> Judged:
+        """Judge the next period and learn from it. `exposure` relative to one, known before the counts; None where unknown."""
+        setting = self.setting
+        block, place = divmod(self.at, setting.block)
+        if place == 0:
+            self._open(block)
+        expected = self._next[:, 0] * self._weekday(self.at)
+        expected = np.maximum(expected, CLOSED * self._next[:, 0])
+        if exposure is not None:
+            expected = expected * exposure
+        ready = self.base.started & (self.at - self.first >= setting.young)
+        posterior, odds = self.filter.step(self.posterior, counts, expected, self.dispersion, self._ratios)
+        self._before = self.posterior
+        self.posterior = np.where(ready[:, None], posterior, self.posterior)
+        odds = np.where(ready, odds, -30.0)
+        event = self.posterior[:, self.filter.event].sum(axis=1)
+        isolated = np.where(ready, self.posterior[:, self.filter.isolated].sum(axis=1), 0.0)
+        dispersion = self.dispersion
+        variance = dispersion * expected + self._vague * expected**2
+        self._week[:, place], self._means[:, place] = counts, expected
+        self._calm = np.minimum(self._calm, 1.0 - event)
+        self._usual[:, place] = 1.0 - event - isolated
+        if exposure is not None:
+            self._exposed += exposure
+        if place == setting.block - 1:
+            self._close(block)
+        self.at += 1
+        return Judged(expected, variance, odds, isolated, self._next[:, 0], dispersion)
+
+    def revise(self, row: int, count: float) -> float:
+        """The last period's count of one series has become this: its odds now. Nothing else is touched before the block ends."""
+        period = self.at - 1
+        place = period % self.setting.block
+        one = slice(row, row + 1)
+        self._week[row, place] = count
+        expected = self._means[one, place]
+        posterior, odds = self.filter.step(
+            self._before[one], self._week[one, place], expected, self.dispersion[one], self._ratios[one]
+        )
+        self.posterior[row] = posterior[0]
+        return float(odds[0])
+
+    def catch_up(self, counts: Array, watched: int) -> list[Judged]:
+        """Start from a history without its judgements: baselines from everything, the filter from the last `watched` periods.
+
+        What takes years off the way: past events are recognised by their residuals alone, not by what the filter thought then.
+        """
+        setting, block = self.setting, self.setting.block
+        past = (counts.shape[1] - watched) // block * block
+        blocks = past // block
+        held = counts[:, :past].reshape(self.series, blocks, block)
+        self.blocks[:, :blocks] = held.sum(axis=2)
+        begun = np.arange(blocks) * block >= self.first[:, None]
+        if block == 7:
+            recent = held[:, -52:]
+            by_weekday = recent.sum(axis=1)
+            self.by_weekday, self.flat = by_weekday, np.repeat(by_weekday.sum(axis=1, keepdims=True) / 7.0, 7, axis=1)
+            self._pattern()
+        self.base.refit(blocks, self.blocks, self.quiet, self.offsets)
+        self.base.refit(blocks, self.blocks, self.quiet, self.offsets)
+        last = np.arange(max(0, blocks - 78), blocks)
+        usual = self.base.predict(last)[0] / block
+        means = np.maximum(usual[:, :, None] * self.pattern[:, None, :block], CLOSED * usual[:, :, None])
+        seen = held[:, last]
+        limit = means + 4.0 * np.sqrt(self.base.fit.dispersion[:, None, None] * means) + 1.0
+        known = begun[:, last]
+        self.noise = (known[:, :, None] * (np.minimum(seen, limit) - means) ** 2).sum(axis=(1, 2))
+        self.noise_mean = (known[:, :, None] * means).sum(axis=(1, 2))
+        prior = np.maximum(setting.noise_prior * np.minimum(usual[:, -1], 1.0), 1e-6)
+        self.dispersion = np.maximum(1.02, (self.noise + 1.3 * prior) / (self.noise_mean + prior))
+        excess = (seen - limit).max(axis=2)
+        self.blocks[:, last] -= np.where(known, np.maximum(excess, 0.0), 0.0)
+        self.at = past
+        return [self.step(counts[:, t]) for t in range(past, counts.shape[1])]
+
+    def about(self) -> tuple[Array, Array, Array]:
+        """Probabilities that a lasting and that a short event is on, and the most likely lasting size in standard deviations."""
+        state = self.filter
+        lasting = self.posterior[:, state.lasting]
+        short = self.posterior[:, state.short].sum(axis=1) + self.posterior[:, state.tail]
+        return lasting.sum(axis=1), short, state.sizes[state.lasting][lasting.argmax(axis=1)]
+
+    def _weekday(self, period: int) -> Array:
+        if self.setting.block == 1:
+            return np.ones(self.series)
+        return self.pattern[:, period % 7]
+
+    def _open(self, block: int) -> None:
+        """A new block: fit again when it is time, and say what the block's periods should bring."""
+        setting, base = self.setting, self.base
+        if (block + self.zero) % setting.refit == 0 and block >= 4:
+            base.refit(block, self.blocks, self.quiet, self.offsets)
+        if base.started.any():
+            mean, vague = base.predict(np.array([block]))
+            self._next, self._vague = mean / setting.block, vague[:, 0]
+            self._ratios = self.filter.ratios(self._next[:, 0], self.dispersion, self._vague)
+        self._calm = np.ones(self.series)
+        self._exposed = np.zeros(self.series)
+
+    def _close(self, block: int) -> None:
+        """A block is over: its sum without its worst period's excess, the weekday pattern, the noise."""
+        setting = self.setting
+        counts, means = self._week.copy(), self._means
+        begun = block * setting.block >= self.first
+        known = self.base.started & begun
+        phi = self.dispersion[:, None]
+        if setting.block > 1:
+            excess = counts - means - LIMIT * np.sqrt(phi * means) - 1.0
+            worst = excess.argmax(axis=1)
+            rows = np.arange(self.series)
+            counts[rows, worst] -= np.where(known, np.maximum(excess[rows, worst], 0.0), 0.0)
+        usual = np.where(known[:, None], self._usual, 0.0)
+        capped = np.minimum(self._week, means + 4.0 * np.sqrt(phi * means) + 1.0)
+        keep = setting.noise_memory
+        self.noise = keep * self.noise + (usual * (capped - means) ** 2).sum(axis=1)
+        self.noise_mean = keep * self.noise_mean + (usual * means).sum(axis=1)
+        prior = setting.noise_prior * np.minimum(self._next[:, 0], 1.0) if known.any() else np.ones(self.series)
+        prior = np.maximum(prior, 1e-6)
+        self.dispersion = np.maximum(1.02, (self.noise + 1.3 * prior) / (self.noise_mean + prior))
+        self.blocks[:, block] = counts.sum(axis=1)
+        self.quiet[:, block] = self._calm
+        if self.offsets is not None:
+            self.offsets[:, block] = np.log(np.maximum(self._exposed / setting.block, 1e-6))
+        if setting.block == 7:
+            total = np.where(begun, self.blocks[:, block], 0.0)
+            self.by_weekday = setting.pattern_memory * self.by_weekday + np.where(begun[:, None], counts, 0.0)
+            self.flat = setting.pattern_memory * self.flat + total[:, None] / 7.0
+            self._pattern()
+
+    def _pattern(self) -> None:
+        """Weekday factors, shrunk to flat (gamma-Poisson)."""
+        prior = self.setting.pattern_prior
+        pattern = (self.by_weekday + prior) / (self.flat + prior)
+        self.pattern = pattern / pattern.mean(axis=1, keepdims=True)

@@ -1,0 +1,77 @@
+"""How days and weeks are watched. Every number here was chosen on simulated streams (docs/explanation/isolated-or-systemic.md)."""
+
+from dataclasses import dataclass, field
+
+from services.classification.domain.detection.baseline import Shape
+from services.classification.domain.detection.filtering import Kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One frequency."""
+
+    name: str
+    block: int  # periods in a block of the baseline
+    shape: Shape
+    kinds: Kinds
+    refit: int  # blocks between fits; a step search falls on one of them
+    young: int  # periods before anything is judged
+    pattern_memory: float = 0.985  # of the weekday pattern, a block
+    pattern_prior: float = 15.0  # complainants
+    noise_memory: float = 0.99  # of the dispersion, a block
+    noise_prior: float = 20.0  # complainants, at a dispersion of 1.3
+    per_year: float = field(default=365.25)
+
+
+DAYS = Setting(
+    name="day",
+    block=7,
+    shape=Shape(block_days=7, reach=208, half_life=180.0),
+    kinds=Kinds(
+        short=(1.0, 2.0, 4.0, 8.0, 16.0),
+        lasting=(0.35, 0.7, 1.4, 3.0, 8.0),
+        isolated=(4.0, 8.0, 16.0, 32.0, 64.0),
+        begin_short=0.003,
+        begin_lasting=0.002,
+        begin_isolated=0.04,
+        stay_short=0.85,
+        tail=0.2,
+        stay_lasting=0.995,
+        stay_isolated=0.1,
+        resize=0.15,
+        stay_level=0.97,
+        wander=0.05,
+    ),
+    refit=1,
+    young=28,
+)
+
+WEEKS = Setting(
+    name="week",
+    block=1,
+    shape=Shape(reach=600, half_life=400.0, trust=9999, step_least=26, look_from=156, look_every=12, stride=6),
+    kinds=Kinds(
+        short=(1.5, 2.5, 3.5, 5.0),
+        lasting=(0.5, 1.0, 2.0, 4.0),
+        profile=(1.0, 0.8),
+        begin_short=0.01,
+        begin_lasting=0.0001,
+        stay_short=0.2,
+        skip=0.05,
+        tail=0.6,
+        stay_tail=0.5,
+        tail_size=0.1,
+        stay_lasting=0.95,
+        resize=0.1,
+        stay_level=0.5,
+        wander=0.03,
+        crowding=2.0,
+        fresh=2.5,
+    ),
+    refit=4,
+    young=16,
+    noise_memory=0.998,
+    per_year=52.18,
+)
+
+SETTINGS = {"day": DAYS, "week": WEEKS}

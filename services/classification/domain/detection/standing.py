@@ -1,0 +1,117 @@
+"""All slices of an operation as they stand today: brought forward a period at a time, revised by one complaint, kept as a snapshot."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from services.classification.domain.detection import thresholds
+from services.classification.domain.detection.baseline import Array, Ints
+from services.classification.domain.detection.panel import Flags, Judged, Panel
+from services.classification.domain.detection.settings import SETTINGS
+
+VERSION = 1
+CHUNK = 4096
+WATCHED = 63
+"""Periods through which the filter comes to today: by then what it held before has been forgotten."""
+_ARRAYS = ("blocks", "quiet", "by_weekday", "flat", "pattern", "posterior", "noise", "noise_mean", "dispersion")
+_OPEN = ("_before", "_week", "_means", "_calm", "_usual", "_ratios", "_next", "_vague")
+_FIT = ("beta", "covariance", "steps", "origin", "dispersion")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """`far`: share of a quiet slice's periods that may alarm."""
+
+    freq: str = "day"
+    far: float = 1e-4
+    room: int = 3 * 366  # periods to come that state is kept for
+
+
+class Standing:
+    """Slices by number, in the order of the history they were made from."""
+
+    def __init__(self, setup: Setup, panels: list[Panel], judged: list[Judged]) -> None:
+        self.setup, self.panels = setup, panels
+        self._cuts: list[Array] = []
+        self._odds: list[Array] = []
+        self._mark(judged)
+
+    @classmethod
+    def of(cls, setup: Setup, history: Array, first: Ints, zero: int = 0) -> Self:
+        """From counts, slices × periods; period 0 is a Monday for days and `zero` its block's number."""
+        panels, judged = [], []
+        for begin in range(0, len(history), CHUNK):
+            part = history[begin : begin + CHUNK].astype(np.float64)
+            panel = Panel(
+                SETTINGS[setup.freq], first[begin : begin + CHUNK], part.shape[1] + setup.room, zero=zero
+            )
+            judged.append(panel.catch_up(part, WATCHED)[-1])
+            panels.append(panel)
+        return cls(setup, panels, judged)
+
+    def advance(self, counts: Array) -> None:
+        """One more period of every slice."""
+        judged = []
+        for number, panel in enumerate(self.panels):
+            begin = number * CHUNK
+            judged.append(panel.step(counts[begin : begin + panel.series].astype(np.float64)))
+        self._mark(judged)
+
+    def add(self, slice_: int, count: int) -> bool:
+        """The slice's count of the period under way is now this one: whether that is an alarm."""
+        number, row = divmod(slice_, CHUNK)
+        odds = self.panels[number].revise(row, float(count))
+        self._odds[number][row] = odds
+        return bool(odds >= self._cuts[number][row])
+
+    def alarms(self) -> Flags:
+        """Slices in alarm."""
+        return np.concatenate(
+            [odds >= cut for odds, cut in zip(self._odds, self._cuts, strict=True)] or [np.zeros(0, dtype=bool)]
+        )
+
+    def _mark(self, judged: list[Judged]) -> None:
+        name, far = self.setup.freq, self.setup.far
+        self._odds = [one.odds.copy() for one in judged]
+        self._cuts = [thresholds.cut_for_share(name, far, one.level, one.dispersion) for one in judged]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything needed to go on, as arrays and numbers; restored only by the same version."""
+        return {
+            "version": VERSION,
+            "setup": [self.setup.freq, self.setup.far, self.setup.room],
+            "panels": [
+                {name: getattr(panel, name).copy() for name in (*_ARRAYS, *_OPEN)}
+                | {"fit." + name: getattr(panel.base.fit, name).copy() for name in _FIT}
+                | {"prior": panel.base.precision.copy(), "prior_mean": panel.base.prior_mean.copy()}
+                | {"started": panel.base.started.copy(), "first": panel.first.copy()}
+                | {"at": panel.at, "zero": panel.zero, "fitted": panel.base.fit.at}
+                for panel in self.panels
+            ],
+            "odds": [odds.copy() for odds in self._odds],
+            "cuts": [cuts.copy() for cuts in self._cuts],
+        }
+
+    @classmethod
+    def restored(cls, kept: dict[str, Any]) -> Self:
+        """Raises ValueError for a snapshot of another version: make it again from the counts."""
+        if kept["version"] != VERSION:
+            raise ValueError(f"snapshot of version {kept['version']}; this program reads {VERSION}")
+        setup = Setup(*kept["setup"])
+        panels = []
+        for one in kept["panels"]:
+            setting = SETTINGS[setup.freq]
+            panel = Panel(setting, one["first"], one["blocks"].shape[1] * setting.block, zero=one["zero"])
+            for name in (*_ARRAYS, *_OPEN):
+                setattr(panel, name, one[name].copy())
+            for name in _FIT:
+                setattr(panel.base.fit, name, one["fit." + name].copy())
+            panel.base.precision, panel.base.prior_mean = one["prior"].copy(), one["prior_mean"].copy()
+            panel.base.started, panel.at, panel.base.fit.at = one["started"].copy(), one["at"], one["fitted"]
+            panels.append(panel)
+        self = cls.__new__(cls)
+        self.setup, self.panels = setup, panels
+        self._odds = [odds.copy() for odds in kept["odds"]]
+        self._cuts = [cuts.copy() for cuts in kept["cuts"]]
+        return self

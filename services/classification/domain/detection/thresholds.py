@@ -1,0 +1,120 @@
+"""From odds to a score that means the same everywhere: −log₁₀ of the share of periods on which a quiet series shows such odds.
+
+How often quiet series reach given odds depends on their level and dispersion (a count of two at a mean of a tenth is no rarity). The
+tables were made by `python -m bench.calibrate`: quiet series with seasons, trends and weekdays through the very engine; the quantiles of
+their odds, and how many episodes a year (alarms at most seven periods apart are one) each score gives, at nodes of level and dispersion.
+Between nodes they are interpolated linearly in log level and log(φ − 0.9); beyond the last quantile the odds themselves go on, since a
+likelihood ratio of x is reached by chance at most once in x (Wald 1945; Ville 1939).
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from services.classification.domain.detection import tables
+from services.classification.domain.detection.baseline import Array
+
+LEVELS = np.array([-1.4, -1.0, -0.6, -0.2, 0.2, 0.7, 1.2, 1.8, 2.4])  # log10 of a period's mean
+DISPERSIONS = np.array([1.05, 1.3, 1.7, 2.4, 4.0, 6.0])
+SCORES = np.array([0.3, 0.7, 1.0, 1.3, 1.6, 2.0, 2.3, 2.6, 3.0, 3.3])
+LEAN, MOST, LEANS_AT = 0.5, 0.15, 5
+SHAPE = (len(LEVELS), len(DISPERSIONS), len(SCORES))
+
+
+def spread_of(dispersion: Array) -> Array:
+    """The scale on which dispersions are interpolated."""
+    return np.log(np.maximum(dispersion, 1.0) - 0.9)
+
+
+@lru_cache(maxsize=4)
+def quantiles(name: str) -> Array:
+    """Odds (natural logarithm) at each score, level × dispersion × score."""
+    return np.array(tables.ODDS[name].split(), dtype=np.float64).reshape(SHAPE)
+
+
+@lru_cache(maxsize=4)
+def episodes(name: str) -> Array:
+    """log10 of episodes a series and year at each score."""
+    return np.array(tables.EPISODES[name].split(), dtype=np.float64).reshape(SHAPE)
+
+
+def weights(level: Array, dispersion: Array) -> tuple[Array, Array]:
+    """Bilinear weights over the nodes, series × levels and series × dispersions."""
+    return _linear(np.log10(np.maximum(level, 1e-6)), LEVELS), _linear(spread_of(dispersion), spread_of(DISPERSIONS))
+
+
+def _linear(x: Array, nodes: Array) -> Array:
+    x = np.clip(x, nodes[0], nodes[-1])
+    right = np.clip(np.searchsorted(nodes, x, side="right"), 1, len(nodes) - 1)
+    share = (x - nodes[right - 1]) / (nodes[right] - nodes[right - 1])
+    found = np.zeros((len(x), len(nodes)))
+    rows = np.arange(len(x))
+    found[rows, right - 1], found[rows, right] = 1 - share, share
+    return found
+
+
+def at_nodes(table: Array, level: Array, dispersion: Array) -> Array:
+    """The table's rows for some series, series × scores."""
+    by_level, by_dispersion = weights(level, dispersion)
+    across = (by_level @ table.reshape(len(LEVELS), -1)).reshape(len(level), len(DISPERSIONS), len(SCORES))
+    rows: Array = (across * by_dispersion[:, :, None]).sum(axis=1)
+    return rows
+
+
+def score(name: str, odds: Array, level: Array, dispersion: Array) -> tuple[Array, Array]:
+    """Two scores of one period, 0 where nothing can be said.
+
+    The first is exact: reached on a share 10^−score of a quiet series' periods. The second leans towards where an alarm finds more: by
+    `LEAN` of the way from equal shares to equal odds (which is Neyman & Pearson's 1933 allocation when shares may differ), never by
+    more than a factor of 10^`MOST`.
+    """
+    rows = at_nodes(quantiles(name), level, dispersion)
+    exact = _placed(rows, odds)
+    typical = float(np.mean(quantiles(name)[:, :, LEANS_AT]))
+    leaning = _placed(rows, odds + LEAN * (rows[:, LEANS_AT] - typical))
+    return exact, np.where(exact > 0.7, np.clip(leaning, exact - MOST, exact + MOST), exact)
+
+
+def cut_for_share(name: str, share: float, level: Array, dispersion: Array) -> Array:
+    """The odds that a quiet series reaches on such a share of its periods."""
+    rows = np.maximum.accumulate(at_nodes(quantiles(name), level, dispersion), axis=1)
+    wanted = -np.log10(share)
+    place = int(np.clip(np.searchsorted(SCORES, wanted) - 1, 0, len(SCORES) - 2))
+    part = (wanted - SCORES[place]) / (SCORES[place + 1] - SCORES[place])
+    if wanted > SCORES[-1]:
+        beyond: Array = rows[:, -1] + (wanted - SCORES[-1]) * np.log(10)
+        return beyond
+    found: Array = rows[:, place] + part * (rows[:, place + 1] - rows[:, place])
+    return found
+
+
+def _placed(rows: Array, odds: Array) -> Array:
+    """Where odds stand among quantiles."""
+    rows = np.maximum.accumulate(rows, axis=1)
+    found = 0.3 * np.exp(np.minimum(odds - rows[:, 0], 0.0))
+    for number in range(len(SCORES) - 1):
+        low, high = rows[:, number], np.maximum(rows[:, number + 1], rows[:, number] + 1e-6)
+        inside = (odds >= low) & (odds < high)
+        share = (odds[inside] - low[inside]) / (high[inside] - low[inside])
+        found[inside] = SCORES[number] + share * (SCORES[number + 1] - SCORES[number])
+    beyond = odds >= rows[:, -1]
+    found[beyond] = SCORES[-1] + (odds[beyond] - rows[beyond, -1]) / np.log(10)
+    return np.where(odds <= -29.0, 0.0, found)
+
+
+def cut_for_episodes(name: str, wanted: float, level: Array, dispersion: Array) -> Array:
+    """The score from which a quiet series alarms in `wanted` episodes a year."""
+    rows = np.minimum.accumulate(at_nodes(episodes(name), level, dispersion), axis=1)
+    target = np.log10(max(wanted, 1e-6))
+    found = np.full(len(level), SCORES[-1])
+    slope = 1.0  # beyond the table a tenth of the episodes costs a unit of score
+    beyond = rows[:, -1] > target
+    found[beyond] = SCORES[-1] + (rows[beyond, -1] - target) / slope
+    first = rows[:, 0] <= target
+    for number in range(len(SCORES) - 1, 0, -1):
+        high, low = rows[:, number - 1], rows[:, number]
+        inside = (high > target) & (low <= target)
+        share = (high[inside] - target) / np.maximum(high[inside] - low[inside], 1e-9)
+        found[inside] = SCORES[number - 1] + share * (SCORES[number] - SCORES[number - 1])
+    found[first] = SCORES[0]
+    return found
