@@ -26,7 +26,7 @@ from services.classification.domain.natures import METHOD as NATURE_METHOD
 from services.classification.domain.natures import read
 from services.classification.domain.numeric import upper_limit
 from services.classification.domain.peers import Chronic, Peers
-from services.classification.domain.watch import Key, Watch
+from services.classification.domain.watch import Key, Watch, numbers_of
 from services.classification.evidence import Window, collect
 from services.classification.teaching import held_back, lesson_of
 from services.classification.titles import title
@@ -62,6 +62,45 @@ class Publisher:
         """Say what is new about these slices' episodes."""
         for key in keys:
             await self._slice(unit, watch, key, cause)
+        await self._held(unit, watch, cause)
+
+    async def _held(self, unit: Unit, watch: Watch, cause: Event | Cause) -> None:
+        """What a lesson holds back is looked at again each judged day: once it reaches the taught limit it is systemic after all."""
+        table = tables.verdicts
+        query = select(table).where(
+            table.c.series == WATCHED, table.c.ended.is_(None), table.c.withdrawn.is_(False), table.c.verdict == Verdict.NOT_ENOUGH_EVIDENCE.value
+        )  # fmt: skip
+        rows = [row for row in await unit.connection.execute(query) if row.data.get("taught_by")]
+        if not rows or watch.origin is None or watch.through is None:
+            return
+        day = (watch.through - watch.origin).days
+        alive, fresh, _ = watch.lanes(day)
+        level = self._rules.level(len(alive))
+        for row in rows:
+            place = watch.index.get((row.motive, row.place))
+            if place is None or place not in alive:
+                continue
+            number = alive.index(place)
+            lesson = await lesson_of(unit.connection, row.data["slice"])
+            if fresh.p[number] > level * lesson.factor or fresh.observed[number] < self._rules.minimum_customers:
+                continue
+            numbers = numbers_of(fresh, number, day, "customers", level, len(alive))
+            episode = Episode((row.start - watch.origin).days, Verdict.SYSTEMIC, day, day, numbers)
+            judged = _Judged(
+                verdict_id=row.verdict_id,
+                finding_id=row.finding_id,
+                series=WATCHED,
+                motive=row.motive,
+                place=row.place,
+                start=row.start,
+                verdict=Verdict.SYSTEMIC,
+                evaluation=self._evaluation(watch, (row.motive, row.place), episode),
+                first=watch.day_of(day - numbers.window + 1),
+                last=watch.through,
+                revision=row.revision + 1,
+                step=[],
+            )
+            await self._say(unit, judged, None, row.steps, cause)
 
     async def _slice(self, unit: Unit, watch: Watch, key: Key, cause: Event | Cause) -> None:
         motive, place = key

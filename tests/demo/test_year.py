@@ -3,12 +3,14 @@
 from collections import Counter
 from datetime import UTC, datetime
 
+import yaml
+
 from libs.events.clock import SimulatedClock
 from libs.service.testing import running
 from services.classification.app import build as classification
-from services.demo import cli
+from services.demo import cli, house
 from services.demo.driver import Operation
-from services.demo.people_around import work
+from services.demo.people_around import PROCEDURES, work
 from services.demo.plan import BASE, PLANTED
 from services.demo.year import SOURCE, generate
 from services.feedback.app import build as feedback
@@ -81,3 +83,25 @@ async def test_a_week_played_through_the_real_flow_is_counted_to_the_last_contac
         for name, service in site.services.items():
             status = await service.runtime.status()
             assert (status.behind, status.pending, status.parked) == (0, 0, 0), name
+
+
+def test_what_the_house_does_names_only_what_the_bundled_rulebook_has() -> None:
+    book = yaml.safe_load(cli.RULEBOOK.read_bytes())
+    codes = {section: {item["code"] for item in book[section]} for section in ("norms", "procedures", "suppliers", "causes", "motives")}  # fmt: skip
+    for change in house.CHANGES:
+        section = {"norm": "norms", "procedure": "procedures", "supplier": "suppliers"}.get(change.kind)
+        assert change.code is None or change.code in codes[section or ""], change
+    assert {code for code, _ in house.SIGNED} <= codes["procedures"]
+    assert set(PROCEDURES) <= codes["motives"]
+    assert set(PROCEDURES.values()) <= codes["procedures"]
+    for planted in PLANTED:
+        if planted.verdict != "systemic":
+            continue
+        tree = house.investigation(planted)["nodes"]
+        assert {node["cause"] for node in tree if "cause" in node} <= codes["causes"]
+        assert [node["root"] for node in tree].count(True) == 1
+    for name, proposal in house.PROPOSALS.items():
+        assert proposal["code"] in codes[f"{proposal['subject']}s"], name
+    year = [figure for day in range(366) for figure in house.figures(START, day)]
+    assert {figure["unit"] for figure in year} == {"contracts"}
+    assert len(year) == 7 * 13

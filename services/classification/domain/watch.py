@@ -156,7 +156,7 @@ class Watch:
                 persists=bool(fresh.persistence[number] <= PERSISTENCE_LEVEL),
                 calm=bool(fresh.recent[number] > CALM_LEVEL) and bool(repeats.recent[number] > CALM_LEVEL),
                 ordinary=bool(fresh.p[number] > CALM_LEVEL),
-                numbers=_numbers(lane, number, day, name, level, len(rows)),
+                numbers=numbers_of(lane, number, day, name, level, len(rows)),
             )
             trail = self._trail.setdefault(row, [])
             before = trail[-1][1] if trail else None
@@ -227,7 +227,7 @@ class Watch:
             self._dirty = self.origin - timedelta(days=days)
 
 
-def _numbers(lane: Lane, number: int, day: int, name: str, level: float, slices: int) -> Numbers:
+def numbers_of(lane: Lane, number: int, day: int, name: str, level: float, slices: int) -> Numbers:
     return Numbers(
         day=day,
         window=int(lane.window[number]),
