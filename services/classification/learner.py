@@ -132,28 +132,31 @@ class Lessons:
             return None
         place = (model_id, coder.version)
         if self._fitted.get(place) is None and (strictly or place not in self._fitted):
-            try:
-                kept = await opened_model(connection, model_id)
-            except Unreadable as problem:
-                if strictly:
-                    raise
-                logger.warning("model %s is left out: %s", model_id, problem)
-                self._measuring.unreadable()
-                self._fitted[place] = None
-                return None
-            await self._load_encoder()
-            book = coder.rulebook
-            made = Fitted(
-                f"svm@{model_id[:12]}",
-                kept.model,
-                [one.code for one in coder.motives],
-                [one.code for one in coder.causes],
-                lambda code: book.now_called("motives", code),
-                lambda code: book.now_called("causes", code),
-            )
-            recent = list(self._fitted.items())[-3:]
-            self._fitted = {**dict(recent), place: made}
+            made = await self._opened(connection, model_id, coder, strictly=strictly)
+            self._fitted = {**dict(list(self._fitted.items())[-3:]), place: made}
         return self._fitted[place]
+
+    async def _opened(
+        self, connection: AsyncConnection, model_id: str, coder: Coder, *, strictly: bool
+    ) -> Fitted | None:
+        try:
+            kept = await opened_model(connection, model_id)
+        except Unreadable as problem:
+            if strictly:
+                raise
+            logger.warning("model %s is left out: %s", model_id, problem)
+            self._measuring.unreadable()
+            return None
+        await self._load_encoder()
+        book = coder.rulebook
+        return Fitted(
+            f"svm@{model_id[:12]}",
+            kept.model,
+            [one.code for one in coder.motives],
+            [one.code for one in coder.causes],
+            lambda code: book.now_called("motives", code),
+            lambda code: book.now_called("causes", code),
+        )
 
     async def _load_encoder(self) -> None:
         if not self._loaded:
@@ -176,7 +179,9 @@ class Lessons:
         state = await self._begun(connection, coder, count) if count else None
         if state is not None:
             await self._replay(connection, opener, coder, state, count)
-        fitted = await self.fitted(connection, await live_model(connection), coder)
+        live = await live_model(connection)
+        # Not remembered: the version that will have this number may be another book.
+        fitted = None if live is None else await self._opened(connection, live, coder, strictly=False)
         return coder.listening_to(self._model(coder, state, fitted))
 
     async def _catch_up(self, unit: Unit, coder: Coder) -> None:

@@ -145,15 +145,27 @@ class Refitting:
             except TimeoutError:
                 pass
             self._wake.clear()
+            await self._look()
+
+    async def _look(self) -> None:
+        """Take up a fit that waits, and say how it ended. Whatever happens, the next look comes."""
+        failed = False
+        try:
+            taken = await self._take()
+            if taken is not None:
+                await self._fit(taken)
+        except Exception as error:
+            # Where the database is away or another was quicker, the lease runs out and a later look takes the fit up again.
+            if not (is_transient(error) or isinstance(error, ConcurrencyConflict)):
+                logger.exception("a fit failed")
+                failed = True
+        if failed:
             try:
-                taken = await self._take()
-                if taken is not None:
-                    await self._fit(taken)
+                await self._settled("failed")
             except Exception as error:
-                # The request stays asked for, or its lease runs out: the next look takes it up again.
-                if not (is_transient(error) or isinstance(error, ConcurrencyConflict)):
-                    logger.exception("a fit failed")
-                    await self._settled("failed")
+                if not is_transient(error):
+                    raise
+                logger.warning("the database is away: the fit that failed is tried again when its lease has run out")
 
     async def _take(self) -> Any:
         table = tables.fittings

@@ -29,6 +29,7 @@ from services.demo.year import Contact as Sent
 from services.demo.year import generate
 from services.intake.app import build as intake
 from tests.classification.test_service import OPERATOR, START, contact, publish, send, source
+from tests.conftest import Engines
 
 FIRST = datetime(2025, 11, 24, tzinfo=UTC)
 UNHEARD = "El zumbador del aparatico nuevo chilla {} veces y parpadea morado"
@@ -169,10 +170,10 @@ def same(one: Sequence[Decision], other: Sequence[Decision]) -> bool:
 
 
 async def test_what_was_corrected_is_coded_so_from_the_next_text_on_and_every_process_agrees_R07(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, engines: Engines
 ) -> None:
     texts = [UNHEARD.format("mil"), "no tengo internet", "me cobraron de más"]
-    async with taught_office() as (run, sent):
+    async with taught_office(engines=engines) as (run, sent):
         own = run.services["classification"].app.state.lessons
         next_one = (await send(run, [contact(1_000, texts[0])]))[0]
         await run.settle()

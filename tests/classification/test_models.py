@@ -268,7 +268,7 @@ async def test_a_model_is_fitted_by_itself_when_enough_corrections_came_and_prom
         sent = await send(run, [contact(7_000 + number, f"el zumbador nuevo chilla {number}") for number in range(4)])
         await run.settle()
         await correct(run, sent, "device.fault", "unknown")
-        await run.settle()  # the timer that asks for the fit
+        await run.settle()
         found = await fit_done(run)
         assert len(found["models"]) == 2
         newest = next(one for one in found["models"] if one["by"] is None)
