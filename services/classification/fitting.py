@@ -4,6 +4,7 @@ BLAS adds up in another order with another number of threads; a sum that differs
 Fitting is long and must not hold the event loop: callers offload it.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -32,5 +33,7 @@ def _on_one_core(work: Callable[[], T]) -> T:
     import sklearn.svm  # noqa: F401 - the same
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(limits=1, user_api="blas"):
+    with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
+        # Many labels with few texts each are what a young rulebook has, not a number mistaken for a label.
+        warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
         return work()

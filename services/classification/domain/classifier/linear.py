@@ -1,6 +1,5 @@
 """The half of the classifier that reads words: one linear SVM per label against the others (liblinear, Fan et al. 2008)."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,10 +41,7 @@ def fit(rows: Rows, features: int, labels: Ints, classes: int, tolerance: float 
         bias[present] = 1.0
         return Linear(weights, bias)
     matrix = csr_matrix((rows.values.astype(np.float64), rows.columns, rows.bounds), shape=(len(rows), features))
-    with warnings.catch_warnings():
-        # Many labels with few texts each are what a young rulebook has, not a number mistaken for a label.
-        warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
-        machine = LinearSVC(C=COST, tol=tolerance, max_iter=5000, random_state=SEED).fit(matrix, labels)
+    machine = LinearSVC(C=COST, tol=tolerance, max_iter=5000, random_state=SEED).fit(matrix, labels)
     coefficients: npt.NDArray[np.float64] = machine.coef_
     intercept: npt.NDArray[np.float64] = machine.intercept_
     if len(present) == 2:  # liblinear gives the second label's side alone
