@@ -34,6 +34,6 @@ def _on_one_core(work: Callable[[], T]) -> T:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
-        # Many labels with few texts each are what a young rulebook has, not a number mistaken for a label.
-        warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
+        # Few texts of many causes look to scikit-learn as if numbers were to be predicted; they are codes.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         return work()
