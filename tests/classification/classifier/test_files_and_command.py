@@ -276,3 +276,13 @@ def test_quoted_fields_other_separators_and_short_rows_are_read(tmp_path: Path) 
     found = read(path, labels=True)
     assert (list(found.texts), list(found.labels), found.unlabelled) == (["dos\nlíneas; y más", ""], ["a", "b"], 1)
     assert read(path, labels=False).texts == ["dos\nlíneas; y más", "", "sin etiqueta"]
+
+
+def test_a_file_of_many_labels_with_few_rows_each_is_learnt_without_a_word_of_a_librarys(tmp_path: Path) -> None:
+    """scikit-learn warned of a "regression problem". Warnings are errors here, so one would end the command."""
+    texts = [f"palabra{number} propia{number} otra" for number in range(60)]
+    train = written(
+        tmp_path / "train.csv", texts, [f"etiqueta ñ {number // 2 if number < 20 else number}" for number in range(60)]
+    )
+    said = lazo("fit", train, "--model", tmp_path / "m", "--no-encoder")
+    assert "egression" not in "".join(said)
