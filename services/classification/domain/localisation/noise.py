@@ -103,9 +103,10 @@ def learn(cube: Cube, days: Array, expected: Array, exposure: float) -> Noise:
 def at_a_glance(counts: Array, expected: Array) -> Noise:
     """From one look alone, where there is no history: each leaf's own relative error, from the middle of all leaves.
 
-    1.48 times the median absolute deviation of the relative errors, counting noise taken off. What leaves share cannot be seen.
+    1.48 times the median absolute deviation of the relative errors of the largest tenth, counting noise taken off; in small leaves
+    counting noise hides it. What leaves share cannot be seen.
     """
-    telling = expected >= BIG_LEAF
+    telling = expected >= max(BIG_LEAF, float(np.quantile(expected, 0.9))) if len(expected) else np.zeros(0, dtype=bool)
     if telling.sum() < 30:
         return Noise()
     error = (counts[telling] - expected[telling]) / expected[telling]
