@@ -51,4 +51,7 @@ def run(lab: Lab) -> list[Bar]:
         at_most("D6.warm", "all of them one day on, at worst (a day of new fits)", max(warm) * scale, "s", 30),
         at_most("D6.one", "one new complaint", each, "us", 100),
     ]
-    return [Bar(bar.name, bar.what, bar.value, bar.unit, bar.bar, bar.holds, peers=PEERS) if bar.unit == "s" else bar for bar in bars]
+    return [
+        Bar(bar.name, bar.what, bar.value, bar.unit, bar.bar, bar.holds, peers=PEERS) if bar.unit == "s" else bar
+        for bar in bars
+    ]

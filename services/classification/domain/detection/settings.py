@@ -49,7 +49,7 @@ DAYS = Setting(
 WEEKS = Setting(
     name="week",
     block=1,
-    shape=Shape(reach=600, half_life=400.0, trust=9999, step_least=26, look_from=156, look_every=12, stride=6),
+    shape=Shape(reach=600, half_life=400.0, trust=600, step_least=26, look_from=156, look_every=12, stride=6),
     kinds=Kinds(
         short=(1.5, 2.5, 3.5, 5.0),
         lasting=(0.5, 1.0, 2.0, 4.0),

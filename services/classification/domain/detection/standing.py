@@ -38,19 +38,17 @@ class Standing:
         self._mark(judged)
 
     @classmethod
-    def of(cls, setup: Setup, history: Array, first: Ints, zero: int = 0) -> Self:
+    def of(cls, setup: Setup, history: Array | Ints, first: Ints, zero: int = 0) -> Self:
         """From counts, slices × periods; period 0 is a Monday for days and `zero` its block's number."""
         panels, judged = [], []
         for begin in range(0, len(history), CHUNK):
             part = history[begin : begin + CHUNK].astype(np.float64)
-            panel = Panel(
-                SETTINGS[setup.freq], first[begin : begin + CHUNK], part.shape[1] + setup.room, zero=zero
-            )
+            panel = Panel(SETTINGS[setup.freq], first[begin : begin + CHUNK], part.shape[1] + setup.room, zero=zero)
             judged.append(panel.catch_up(part, WATCHED)[-1])
             panels.append(panel)
         return cls(setup, panels, judged)
 
-    def advance(self, counts: Array) -> None:
+    def advance(self, counts: Array | Ints) -> None:
         """One more period of every slice."""
         judged = []
         for number, panel in enumerate(self.panels):
