@@ -26,14 +26,14 @@ class Setting:
 DAYS = Setting(
     name="day",
     block=7,
-    shape=Shape(block_days=7, reach=208, half_life=180.0),
+    shape=Shape(block_days=7, reach=208, half_life=180.0, trust=208, step_score=14.0),
     kinds=Kinds(
         short=(1.0, 2.0, 4.0, 8.0, 16.0),
         lasting=(0.35, 0.7, 1.4, 3.0, 8.0),
         isolated=(4.0, 8.0, 16.0, 32.0, 64.0),
         begin_short=0.003,
         begin_lasting=0.002,
-        begin_isolated=0.04,
+        begin_isolated=0.03,
         stay_short=0.85,
         tail=0.2,
         stay_lasting=0.995,

@@ -28,6 +28,15 @@ class Setup:
     room: int = 3 * 366  # periods to come that state is kept for
 
 
+def far_for(alarms_a_month: float, slices: int, freq: str = "day") -> float:
+    """The share of alarmed periods at which quiet slices alarm on so many periods a month over all of them together, in expectation.
+
+    An alarm usually lasts more than a period, so there are fewer alarms than that (Bonferroni's bound, over slices and periods).
+    """
+    periods = SETTINGS[freq].per_year / 12
+    return min(0.01, alarms_a_month / max(slices, 1) / periods)
+
+
 class Standing:
     """Slices by number, in the order of the history they were made from."""
 
