@@ -48,7 +48,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{path}: dates come in {count} formats; where in doubt, the day goes before the month",
     ),
     "unwritable": ("{path}: no se puede escribir: {detail}", "{path}: cannot be written: {detail}"),
-    "no_series": ("no hay ninguna serie «{name}»", "there is no series “{name}”"),
+    "no_series": ("no hay ninguna serie «{series}»", "there is no series “{series}”"),
     "bad_start": ("--start: «{value}» no es una fecha", "--start: “{value}” is no date"),
     "bad_far": ("--far debe estar entre 0 y 0,5", "--far must be between 0 and 0.5"),
     "bad_episodes": ("--episodes debe ser mayor que 0", "--episodes must be more than 0"),
@@ -147,7 +147,7 @@ def _detect(
     if explain is not None:
         chosen = [named for named in found.series if named.name == explain]
         if not chosen:
-            raise _Stop(_say("no_series", name=explain))
+            raise _Stop(_say("no_series", series=explain))
         found.series = chosen
     asked = Asked(far, episodes)
     summary = _run(found, out, freq, since, asked, explain is not None, svg)

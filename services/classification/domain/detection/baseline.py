@@ -89,7 +89,7 @@ class Baseline:
 
     def design(self, blocks: Ints, at: int) -> Array:
         """Shared columns for some blocks, trend counted from block `at`."""
-        days = (blocks + self.zero) * float(self.shape.block_days)
+        days = ((blocks + self.zero) * self.shape.block_days).astype(np.float64)
         years = (blocks - at) * self.shape.block_days / YEAR_DAYS
         return np.concatenate(
             [np.ones((len(blocks), 1)), years[:, None], harmonics(days, self.shape.harmonics)], axis=1
@@ -108,11 +108,8 @@ class Baseline:
         log_offset = np.zeros_like(y) if offset is None else offset[:, start:end]
         age = (at - blocks) / shape.half_life
         valid = (blocks[None, :] >= fit.origin[:, None]) & (blocks[None, :] >= self.first[:, None])
-        weight = (
-            valid
-            * 0.5 ** age[None, :]
-            * np.where(age * shape.half_life <= shape.trust, np.maximum(quiet[:, start:end], 0.02), 1.0)
-        )
+        whole = valid * 0.5 ** age[None, :]
+        weight = self._trusted(blocks, at, whole, quiet[:, start:end])
         self._shift(at)
         fresh = ~self.started & (weight.sum(axis=1) > 0)
         if fresh.any():
@@ -122,16 +119,27 @@ class Baseline:
             fit.beta[fresh, 0] = level[fresh]
             self.prior_mean[fresh, 0] = level[fresh]
             self.started |= fresh
-        for turn in range(shape.newton + 2 * int(fresh.any())):
+        for turn in range(shape.newton):
             mean, robust = self._newton(x, blocks, y, weight, log_offset)
             if turn == 0:
                 self._disperse(y, mean, weight * robust)
         if (at + self.zero) % shape.look_every == 0 and len(blocks) >= shape.look_from:
-            self._choose_steps(x, blocks, y, weight, log_offset, at)
+            self._choose_steps(x, blocks, y, whole, log_offset)
+            weight = self._trusted(blocks, at, whole, quiet[:, start:end])
+            for _ in range(3):
+                self._newton(x, blocks, y, weight, log_offset)
         self._shrink()
         # Nine digits are more than is known; what differs in the fifteenth (a library's order of summing) ends here.
         fit.beta, fit.covariance = np.round(fit.beta, 9), np.round(fit.covariance, 9)
         fit.dispersion = np.round(fit.dispersion, 9)
+
+    def _trusted(self, blocks: Ints, at: int, whole: Array, quiet: Array) -> Array:
+        """Weights by how quiet the filter held the newest blocks; not those that follow a change which is now the usual."""
+        latest = self.fit.steps.max(axis=1)[:, None]
+        settled = (latest >= 0) & (blocks >= latest) & (blocks < latest + self.shape.step_least + 12)
+        judged = (at - blocks <= self.shape.trust)[None, :] & ~settled
+        trusted: Array = whole * np.where(judged, np.maximum(quiet, 0.02), 1.0)
+        return trusted
 
     def _shrink(self) -> None:
         """Prior variances of trend and of each harmonic, learnt per series: MacKay's fixed point (1992, eq. 4.4), τ² = Σβ² / Σγ with
@@ -202,13 +210,12 @@ class Baseline:
         squares = (weight * (y - mean) ** 2 / np.maximum(mean, 0.05)).sum(axis=1)
         self.fit.dispersion = np.maximum(1.0, (squares + 1.3 * 8.0) / (freedom + 8.0))
 
-    def _choose_steps(self, x: Array, blocks: Ints, y: Array, weight: Array, log_offset: Array, at: int) -> None:
+    def _choose_steps(self, x: Array, blocks: Ints, y: Array, whole: Array, log_offset: Array) -> None:
         """Lasting changes, chosen afresh: none, then the best one, then the best other, while the score test asks for it.
 
         Chosen afresh because half a season looks like a change until the other half has been seen.
         """
         p = x.shape[1]
-        whole = np.where(weight > 0, 0.5 ** ((at - blocks) / self.shape.half_life), 0.0)
         self.fit.steps[:] = -1
         self.fit.beta[:, p:] = 0.0
         for slot in range(2):
@@ -217,20 +224,33 @@ class Baseline:
             value, where = self._scan(x, blocks, y, whole, log_offset)
             if slot == 1:
                 value = np.where(self.fit.steps[:, 0] >= 0, value, 0.0)
-            rows = np.flatnonzero(value > self.shape.step_score)
+            rows = np.flatnonzero(value > self.shape.step_score * (1 + slot))  # a second change has to say more
+            if slot == 1:
+                rows = rows[np.abs(where[rows] - self.fit.steps[rows, 0]) > 4]
             self.fit.steps[rows, slot] = where[rows]
+            # From the plain ratio on: from where nothing came to where much does is too far for Newton's steps.
+            after = whole[rows] * (blocks >= where[rows, None])
+            held = (after * self._mean(x, blocks, log_offset)[rows]).sum(axis=1)
+            self.fit.beta[rows, p + slot] = np.log(((after * y[rows]).sum(axis=1) + 0.5) / (held + 0.5))
+        # Twenty times as much, or as little, is another series: it begins anew.
+        anew = np.flatnonzero((np.abs(self.fit.beta[:, p]) > 3.0) & (self.fit.steps[:, 0] >= 0))
+        self.fit.origin[anew] = self.fit.steps[anew, 0]
+        self.fit.beta[anew], self.fit.steps[anew], self.started[anew] = 0.0, -1, False
         swapped = (self.fit.steps[:, 1] >= 0) & (self.fit.steps[:, 1] < self.fit.steps[:, 0])
         self.fit.steps[swapped] = self.fit.steps[swapped][:, ::-1]
         self.fit.beta[swapped, p:] = self.fit.beta[swapped, p:][:, ::-1]
-        for _ in range(3):
-            self._newton(x, blocks, y, weight, log_offset)
 
     def _scan(self, x: Array, blocks: Ints, y: Array, weight: Array, log_offset: Array) -> tuple[Array, Ints]:
         """The largest efficient score statistic over dates, and its block."""
         shape, fit = self.shape, self.fit
         least, p = shape.step_least, x.shape[1]
         mean = self._mean(x, blocks, log_offset)
-        scaled = weight * anscombe_weights(y, mean, fit.dispersion * 3.0) / fit.dispersion[:, None]
+        # Noise from successive differences (von Neumann 1941), which a change of level does not enter: φ = Σ(yₜ − yₜ₋₁)² / Σ(yₜ + yₜ₋₁).
+        both = (weight[:, 1:] > 0) & (weight[:, :-1] > 0)
+        squares = (both * (y[:, 1:] - y[:, :-1]) ** 2).sum(axis=1)
+        noise = np.minimum(fit.dispersion, (squares + 10.4) / ((both * (y[:, 1:] + y[:, :-1])).sum(axis=1) + 8.0))
+        noise = np.maximum(noise, 1.0)
+        scaled = weight * anscombe_weights(y, mean, noise * 3.0) / noise[:, None]
         information = scaled * mean
         candidates = np.arange(len(blocks) - least, least, -shape.stride)
         after = np.cumsum(information[:, ::-1], axis=1)[:, ::-1]
@@ -244,7 +264,7 @@ class Baseline:
             later = np.maximum(fit.steps[:, 0] - blocks[0], candidate)
             cross[known, p] = after[known, np.minimum(later, len(blocks) - 1)[known]]
             free = after[:, candidate] - np.einsum("si,sij,sj->s", cross, fit.covariance, cross)
-            usable = (free > 0.5) & (seen[:, candidate] >= least)
+            usable = (seen[:, candidate] >= least) & (seen[:, -1] >= shape.look_from)
             value = np.where(usable, score[:, candidate] ** 2 / np.maximum(free, 0.5), 0.0)
             better = value > best
             best, where = np.where(better, value, best), np.where(better, blocks[candidate], where)

@@ -126,7 +126,8 @@ class Filter:
         deviation = np.sqrt(dispersion / np.maximum(mean, 1e-9) + spread**2)
         found = 1.0 + self.sizes[None, :] * deviation[:, None]
         found[:, self.quiet] = np.exp(LEVELS[None, :] * spread[:, None])
-        return found
+        ratios: Array = found
+        return ratios
 
     def step(
         self, posterior: Array, count: Array, mean: Array, dispersion: Array, ratios: Array
@@ -137,6 +138,8 @@ class Filter:
         """
         prior = posterior @ self.transition
         mean, count = np.maximum(mean, 1e-9)[:, None], count[:, None]
+        # Beyond the largest event there is only "very much": otherwise the larger isolated sizes would explain day after day.
+        count = np.minimum(count, mean * ratios[:, self.short].max(axis=1, keepdims=True) + 1.0)
         base = mean / np.maximum(dispersion - 1.0, 0.02)[:, None]
         if self.kinds.crowding:
             means, size = ratios * mean, base * ratios**self.kinds.crowding

@@ -129,7 +129,7 @@ class Panel:
         self.noise = (known[:, :, None] * (np.minimum(seen, limit) - means) ** 2).sum(axis=(1, 2))
         self.noise_mean = (known[:, :, None] * means).sum(axis=(1, 2))
         prior = np.maximum(setting.noise_prior * np.minimum(usual[:, -1], 1.0), 1e-6)
-        self.dispersion = np.maximum(1.02, (self.noise + 1.3 * prior) / (self.noise_mean + prior))
+        self.dispersion = np.clip((self.noise + 1.3 * prior) / (self.noise_mean + prior), 1.02, 50.0)
         excess = (seen - limit).max(axis=2)
         self.blocks[:, last] -= np.where(known, np.maximum(excess, 0.0), 0.0)
         self.at = past
@@ -178,7 +178,7 @@ class Panel:
         self.noise_mean = keep * self.noise_mean + (usual * means).sum(axis=1)
         prior = setting.noise_prior * np.minimum(self._next[:, 0], 1.0) if known.any() else np.ones(self.series)
         prior = np.maximum(prior, 1e-6)
-        self.dispersion = np.maximum(1.02, (self.noise + 1.3 * prior) / (self.noise_mean + prior))
+        self.dispersion = np.clip((self.noise + 1.3 * prior) / (self.noise_mean + prior), 1.02, 50.0)
         self.blocks[:, block] = counts.sum(axis=1)
         self.quiet[:, block] = self._calm
         if self.offsets is not None:

@@ -26,14 +26,14 @@ class Setting:
 DAYS = Setting(
     name="day",
     block=7,
-    shape=Shape(block_days=7, reach=208, half_life=180.0),
+    shape=Shape(block_days=7, reach=208, half_life=180.0, trust=208, step_score=14.0),
     kinds=Kinds(
         short=(1.0, 2.0, 4.0, 8.0, 16.0),
         lasting=(0.35, 0.7, 1.4, 3.0, 8.0),
         isolated=(4.0, 8.0, 16.0, 32.0, 64.0),
         begin_short=0.003,
         begin_lasting=0.002,
-        begin_isolated=0.04,
+        begin_isolated=0.03,
         stay_short=0.85,
         tail=0.2,
         stay_lasting=0.995,
@@ -49,7 +49,7 @@ DAYS = Setting(
 WEEKS = Setting(
     name="week",
     block=1,
-    shape=Shape(reach=600, half_life=400.0, trust=9999, step_least=26, look_from=156, look_every=12, stride=6),
+    shape=Shape(reach=600, half_life=400.0, trust=600, step_least=26, look_from=156, look_every=12, stride=6),
     kinds=Kinds(
         short=(1.5, 2.5, 3.5, 5.0),
         lasting=(0.5, 1.0, 2.0, 4.0),

@@ -28,6 +28,15 @@ class Setup:
     room: int = 3 * 366  # periods to come that state is kept for
 
 
+def far_for(alarms_a_month: float, slices: int, freq: str = "day") -> float:
+    """The share of alarmed periods at which quiet slices alarm on so many periods a month over all of them together, in expectation.
+
+    An alarm usually lasts more than a period, so there are fewer alarms than that (Bonferroni's bound, over slices and periods).
+    """
+    periods = SETTINGS[freq].per_year / 12
+    return min(0.01, alarms_a_month / max(slices, 1) / periods)
+
+
 class Standing:
     """Slices by number, in the order of the history they were made from."""
 
@@ -38,19 +47,17 @@ class Standing:
         self._mark(judged)
 
     @classmethod
-    def of(cls, setup: Setup, history: Array, first: Ints, zero: int = 0) -> Self:
+    def of(cls, setup: Setup, history: Array | Ints, first: Ints, zero: int = 0) -> Self:
         """From counts, slices × periods; period 0 is a Monday for days and `zero` its block's number."""
         panels, judged = [], []
         for begin in range(0, len(history), CHUNK):
             part = history[begin : begin + CHUNK].astype(np.float64)
-            panel = Panel(
-                SETTINGS[setup.freq], first[begin : begin + CHUNK], part.shape[1] + setup.room, zero=zero
-            )
+            panel = Panel(SETTINGS[setup.freq], first[begin : begin + CHUNK], part.shape[1] + setup.room, zero=zero)
             judged.append(panel.catch_up(part, WATCHED)[-1])
             panels.append(panel)
         return cls(setup, panels, judged)
 
-    def advance(self, counts: Array) -> None:
+    def advance(self, counts: Array | Ints) -> None:
         """One more period of every slice."""
         judged = []
         for number, panel in enumerate(self.panels):
