@@ -73,7 +73,7 @@ def run(lab: Lab) -> list[Bar]:
     worlds = [world(random, *size) for size in WORLDS]
     note("D3 three cubes with eight weeks of history each")
     return [
-        *planted(random, worlds, round(PLANTED * share)),
+        *planted(random, worlds, max(12, round(PLANTED * share))),
         *quiet(random, worlds, round(QUIET * share)),
         *followed(random, worlds, max(2, round(FOLLOWED * share))),
         *as_published(random, max(4, round(DENSE * share))),

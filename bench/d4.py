@@ -95,7 +95,7 @@ class Score:
     def add(self, named: np.ndarray, true: np.ndarray) -> None:
         hits = int((named & true).sum())
         self.hits, self.named, self.true = self.hits + hits, self.named + int(named.sum()), self.true + int(true.sum())
-        self.wrongly.append((named.sum() - hits) / max(named.sum(), 1))
+        self.wrongly.append(float((named.sum() - hits) / max(named.sum(), 1)))
 
     @property
     def f1(self) -> float:

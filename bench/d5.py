@@ -118,7 +118,7 @@ def run(lab: Lab) -> list[Bar]:
     bars += [
         told(
             "D5.answers",
-            "judged rightly with customers' answers, a third of the actions",
+            "judged rightly with customers' answers, small slices",
             share(answered, "right"),
             "%",
             note=f"wrongly {share(answered, 'wrong'):.1f} %",
