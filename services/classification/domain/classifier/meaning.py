@@ -98,7 +98,7 @@ def _root(inner: Doubles) -> Doubles:
     inner[diagonal] += raised
     while True:
         try:
-            root: Doubles = np.linalg.cholesky(inner)
+            root = np.linalg.cholesky(inner).astype(np.float64, copy=False)
         except np.linalg.LinAlgError:
             inner[diagonal] += 9 * raised
             raised *= 10
