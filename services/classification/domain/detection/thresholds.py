@@ -18,7 +18,6 @@ LEVELS = np.array([-1.4, -1.0, -0.6, -0.2, 0.2, 0.7, 1.2, 1.8, 2.4])  # log10 of
 DISPERSIONS = np.array([1.05, 1.3, 1.7, 2.4, 4.0, 6.0])
 SCORES = np.array([0.3, 0.7, 1.0, 1.3, 1.6, 2.0, 2.3, 2.6, 3.0, 3.3])
 LEAN, MOST, LEANS_AT = 0.5, 0.15, 5
-CAREFUL = 0.93  # of the episodes asked: histories are soiled, the tables' are not
 SHAPE = (len(LEVELS), len(DISPERSIONS), len(SCORES))
 
 
@@ -106,7 +105,7 @@ def _placed(rows: Array, odds: Array) -> Array:
 def cut_for_episodes(name: str, wanted: float, level: Array, dispersion: Array) -> Array:
     """The score from which a quiet series alarms in `wanted` episodes a year."""
     rows = np.minimum.accumulate(at_nodes(episodes(name), level, dispersion), axis=1)
-    target = np.log10(max(wanted * CAREFUL, 1e-6))
+    target = np.log10(max(wanted, 1e-6))
     found = np.full(len(level), SCORES[-1])
     slope = 1.0  # beyond the table a tenth of the episodes costs a unit of score
     beyond = rows[:, -1] > target
