@@ -60,6 +60,7 @@ def weekly(rng: np.random.Generator, each: int) -> Weekly:
                     for begin in rng.choice(np.arange(BASELINE, SCORED - 8), 4, replace=False):
                         base += _outbreak(rng, int(begin), rng.choice([2, 3, 5, 10]), mean, phi)
                     extra = np.zeros(WEEKS, dtype=np.int64)
+                    k = 0
                     while not extra.any():
                         begin, k = int(rng.integers(SCORED, WEEKS - 6)), int(rng.integers(1, 11))
                         extra = _outbreak(rng, begin, k, mean, phi)
@@ -190,9 +191,9 @@ def _day_series(rng: np.random.Generator, kind: int) -> tuple[object, ...]:
         ratio = np.full(DAYS, (0.5, 1.0, 2.0, 0.0)[kind]) if kind < 3 else np.clip((after + 1) / 30, 0, 1)
         more = noisy(rng, np.where(inside, mean * ratio, 0.0), phi)
     elif kind == 4:
-        days = int(rng.integers(5, 22))
-        inside[start : start + days] = True
-        shape = np.exp(-0.5 * ((after - (days - 1) / 2) / (days / 4)) ** 2) if rng.random() < 0.5 else np.ones(DAYS)
+        lasts = int(rng.integers(5, 22))
+        inside[start : start + lasts] = True
+        shape = np.exp(-0.5 * ((after - (lasts - 1) / 2) / (lasts / 4)) ** 2) if rng.random() < 0.5 else np.ones(DAYS)
         size = rng.uniform(1, 4) if rng.random() < 0.5 else rng.uniform(2, 6) * sd / mean.mean()
         more = noisy(rng, np.where(inside, size * mean * shape, 0.0), phi)
     else:
@@ -223,17 +224,17 @@ def daily_measures(alarm: Flags, quiet_alarm: Flags, data: Daily, horizon: int =
     """POD within 28 days, saved, F1 over days, isolated bursts alarmed, false-alarm episodes per series and year."""
     alarm, quiet_alarm = alarm[:, -WINDOW:], quiet_alarm[:, -WINDOW:]
     inside, start = data.inside[:, -WINDOW:], data.start - (DAYS - WINDOW)
-    real = data.kind < IN_SCOPE
+    real: Flags = data.kind < IN_SCOPE
     t = np.arange(WINDOW)
-    soon = (t >= start[:, None]) & (t < start[:, None] + horizon)
-    hit = alarm & soon
-    found = hit.any(axis=1)
+    soon: Flags = (t >= start[:, None]) & (t < start[:, None] + horizon)
+    hit: Flags = alarm & soon
+    found: Flags = hit.any(axis=1)
     delay = hit.argmax(axis=1) - start
     true = (alarm & inside)[real].sum()
     false = (alarm & ~inside)[real].sum()
     sens, precision = true / inside[real].sum(), true / max(true + false, 1)
-    quick = alarm & (t >= start[:, None]) & (t < start[:, None] + 8)
-    paired = (alarm & ~quiet_alarm & soon).any(axis=1)
+    quick: Flags = alarm & (t >= start[:, None]) & (t < start[:, None] + 8)
+    paired: Flags = (alarm & ~quiet_alarm & soon).any(axis=1)
     measures = {
         "episodes": float(episodes_of(quiet_alarm).mean() * 365 / WINDOW),
         "POD": float(found[real].mean()),
