@@ -228,13 +228,13 @@ def daily_measures(alarm: Flags, quiet_alarm: Flags, data: Daily, horizon: int =
     t = np.arange(WINDOW)
     soon: Flags = (t >= start[:, None]) & (t < start[:, None] + horizon)
     hit: Flags = alarm & soon
-    found: Flags = hit.any(axis=1)
+    found: Flags = np.asarray(hit.any(axis=1))
     delay = hit.argmax(axis=1) - start
     true = (alarm & inside)[real].sum()
     false = (alarm & ~inside)[real].sum()
     sens, precision = true / inside[real].sum(), true / max(true + false, 1)
-    quick: Flags = alarm & (t >= start[:, None]) & (t < start[:, None] + 8)
-    paired: Flags = (alarm & ~quiet_alarm & soon).any(axis=1)
+    quick: Flags = np.asarray((alarm & (t >= start[:, None]) & (t < start[:, None] + 8)).any(axis=1))
+    paired: Flags = np.asarray((alarm & ~quiet_alarm & soon).any(axis=1))
     measures = {
         "episodes": float(episodes_of(quiet_alarm).mean() * 365 / WINDOW),
         "POD": float(found[real].mean()),
@@ -243,7 +243,7 @@ def daily_measures(alarm: Flags, quiet_alarm: Flags, data: Daily, horizon: int =
         "sens": float(sens),
         "prec": float(precision),
         "iso28": float(found[~real].mean()),
-        "iso7": float(quick.any(axis=1)[~real].mean()),
+        "iso7": float(quick[~real].mean()),
         "isopair": float(paired[~real].mean()),
     }
     for number, name in enumerate(KINDS):
