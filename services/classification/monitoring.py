@@ -178,8 +178,7 @@ class Monitor:
         touched = await offload(watch.advance, target)
         chronic = await offload(peers.advance, target)
         mark.through = target
-        await self._publisher.publish(unit, watch, sorted(touched), cause)
-        await self._publisher.publish_chronic(unit, peers, sorted(chronic), cause)
+        await self._publisher.publish(unit, watch, sorted(touched), peers, sorted(chronic), cause)
 
     async def _expose(self, connection: AsyncConnection, peers: Peers) -> None:
         """Places are compared by rate where contracts or orders are known; a figure that came late has its weeks looked at again."""
