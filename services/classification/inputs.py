@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, select, tuple_
+from sqlalchemy import and_, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -200,6 +200,28 @@ async def exposed(connection: AsyncConnection, unit: str, since: date, until: da
     for row in await connection.execute(query.order_by(table.c.since, table.c.until)):
         found[row.slice_key].append((row.since, row.until, row.amount))
     return Exposed(found, unit)
+
+
+async def places_stamp(connection: AsyncConnection) -> tuple[Any, ...]:
+    """Changes whenever a figure does."""
+    table = tables.exposures
+    query = select(func.count(), func.max(table.c.recorded_at), func.sum(table.c.amount))
+    return tuple((await connection.execute(query)).one())
+
+
+async def places(connection: AsyncConnection) -> dict[tuple[str, date, date], float]:
+    """Per location and period its exposure a day, in the first unit (of `UNITS`) that any location has figures in."""
+    table = tables.exposures
+    for unit in UNITS:
+        query = select(table.c.slice, table.c.since, table.c.until, table.c.amount).where(table.c.unit == unit)
+        found: dict[tuple[str, date, date], float] = {}
+        for row in await connection.execute(query):
+            if row.slice.keys() == {"location"}:
+                days = 1 if unit in LEVELS else (row.until - row.since).days + 1
+                found[row.slice["location"], row.since, row.until] = row.amount / days
+        if found:
+            return found
+    return {}
 
 
 async def _write(connection: AsyncConnection, table: Any, key: list[str], rows: list[dict[str, Any]]) -> None:

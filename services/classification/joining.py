@@ -99,7 +99,7 @@ class Joining:
         open_ = [
             row
             for row in await unit.connection.execute(select(table).where(table.c.open).order_by(table.c.finding_id))
-            if row.slice.get("motive") in motives or row.finding_id in linked
+            if row.slice.get("motive") in {None, *motives} or row.finding_id in linked
         ]
         for finding in open_:
             held = linked.get(finding.finding_id, set())

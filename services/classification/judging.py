@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from typing import Protocol
 
 import numpy as np
 from sqlalchemy import ColumnElement, func, select
@@ -11,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events.store import Unit
 from libs.events.timers import Timer
-from services.classification import desk, tables
+from services.classification import desk, outcomes, tables
 from services.classification.counting import PEERS, WATCHED
 from services.classification.domain.effect import Days, Effect, evaluate, judge
 from services.classification.domain.findings import Action, Finding, Judge
@@ -27,15 +26,9 @@ DISPERSION = 1.3
 """Of a slice too young to show its own; the middle of what the demonstration's and the benchmark's slices have."""
 
 
-class Answers(Protocol):
-    """Customers of a finding who said, after the action, that it got better or worse (R51)."""
-
-    async def __call__(self, connection: AsyncConnection, finding: Finding, action: Action) -> tuple[int, int]: ...
-
-
 class Judging:
-    def __init__(self, waiting: Waiting, answers: Answers | None = None) -> None:
-        self._waiting, self._answers = waiting, answers
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
 
     async def due(self, unit: Unit, timers: Sequence[Timer]) -> None:
         """Timer: compare what came with what would have come; whatever is not better reopens the finding."""
@@ -67,7 +60,8 @@ class Judging:
             window=action.window_days,
             year=since.timetuple().tm_yday / 365.25,
         )
-        helped, harmed = (0, 0) if self._answers is None else await self._answers(connection, finding, action)
+        ended = action.implemented_at + timedelta(days=action.window_days)
+        helped, harmed = await outcomes.helped(connection, finding.slice, action.implemented_at, ended)
         effect = evaluate(days, action.expected_ratio, helped=helped, harmed=harmed)
         return effect if effect.ratio is not None else _two_sums(days, action)
 

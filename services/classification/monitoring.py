@@ -23,8 +23,9 @@ from libs.events.envelope import Event
 from libs.events.offload import in_turns, offload
 from libs.events.store import Cause, Unit
 from libs.events.timers import Timer
-from services.classification import tables
+from services.classification import inputs, tables
 from services.classification.counting import PEERS, WATCHED, SliceDay, count, counted_of
+from services.classification.domain.exposures import Exposures, Figure, changed
 from services.classification.domain.monitor import Rules
 from services.classification.domain.peers import Peers
 from services.classification.domain.watch import MAX_DAYS, Watch
@@ -56,6 +57,8 @@ class Monitor:
         self._watch: Watch | None = None
         self._peers: Peers | None = None
         self._stamp: str | None = None
+        self._figures: dict[tuple[str, date, date], float] = {}
+        self._figures_stamp: tuple[Any, ...] | None = None
         self._lock = asyncio.Lock()  # readers of the judgements, while a thread makes new ones
 
     async def take(self, unit: Unit, events: Sequence[Event]) -> None:
@@ -133,6 +136,8 @@ class Monitor:
     ) -> None:
         """Memory as the tables now are. Until the commit it belongs to no stamp, so a rollback makes it stale."""
         self._stamp = None
+        if first or not fresh:
+            self._figures, self._figures_stamp = {}, None
         if fresh or first:
             if first:
                 self._watch, self._peers = Watch(rules=self._rules), Peers()
@@ -169,11 +174,23 @@ class Monitor:
         watch, peers = self._watch, self._peers
         assert watch is not None
         assert peers is not None
+        await self._expose(unit.connection, peers)
         touched = await offload(watch.advance, target)
         chronic = await offload(peers.advance, target)
         mark.through = target
-        await self._publisher.publish(unit, watch, sorted(touched), cause)
-        await self._publisher.publish_chronic(unit, peers, sorted(chronic), cause)
+        await self._publisher.publish(unit, watch, sorted(touched), peers, sorted(chronic), cause)
+
+    async def _expose(self, connection: AsyncConnection, peers: Peers) -> None:
+        """Places are compared by rate where contracts or orders are known; a figure that came late has its weeks looked at again."""
+        stamp = await inputs.places_stamp(connection)
+        if stamp == self._figures_stamp:
+            return
+        figures = await inputs.places(connection)
+        since = changed(self._figures, figures)
+        if since is not None:
+            known = [Figure(place, first, last, amount) for (place, first, last), amount in figures.items()]
+            peers.expose(Exposures(known) if known else None, since)
+        self._figures, self._figures_stamp = figures, stamp
 
     async def _mark(self, connection: AsyncConnection) -> Mark | None:
         table = tables.watermarks

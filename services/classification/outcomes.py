@@ -1,11 +1,13 @@
 """What became of cases, as evidence: upheld or explained, by which procedure, and whether the customer says that it helped."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events.catalogue import decode
 from libs.events.catalogue.base import EventData
@@ -13,6 +15,7 @@ from libs.events.catalogue.feedback import CaseOpened, CaseResolved, CaseRespond
 from libs.events.envelope import Event
 from libs.events.store import Unit
 from services.classification import tables
+from services.classification.joining import within
 
 TYPES: tuple[type[EventData], ...] = (CaseOpened, CaseResponded, CaseResolved, FeedbackAnswered)
 _EMPTY: Mapping[str, Any] = {column.name: None for column in tables.outcomes.c}
@@ -52,7 +55,11 @@ def fold(events: Iterable[EventData]) -> dict[str, dict[str, Any]]:
 
 async def take(unit: Unit, events: Sequence[Event]) -> None:
     """Projector: put down what is new of each case."""
-    facts = [data for data in map(decode, events) if isinstance(data, TYPES)]
+    await put_down(unit, [data for data in map(decode, events) if isinstance(data, TYPES)])
+
+
+async def put_down(unit: Unit, facts: Sequence[EventData]) -> None:
+    """The rows of the cases these facts are about."""
     table = tables.outcomes
     ids = {case_id for data in facts if (case_id := getattr(data, "case_id", None)) is not None}
     if not ids:
@@ -74,3 +81,22 @@ async def take(unit: Unit, events: Sequence[Event]) -> None:
     replaced = {column.name: statement.excluded[column.name] for column in table.c if column.name != "case_id"}
     rows = list(changed.values())
     await unit.connection.execute(statement.on_conflict_do_update(index_elements=["case_id"], set_=replaced), rows)
+
+
+async def helped(
+    connection: AsyncConnection, where: Mapping[str, str], since: datetime, until: datetime
+) -> tuple[int, int]:
+    """Customers of a slice who said that it got better, and that it got worse (R51), of contacts in [`since`, `until`).
+
+    One voice each, the newest. Those whose contact came before are not asked: their answer is about how things were then.
+    """
+    o, p = tables.outcomes, tables.particulars
+    query = (
+        select(o.c.customer_id, o.c.helped)
+        .select_from(o.join(p, p.c.interaction_id == o.c.interaction_id))
+        .where(p.c.counted, p.c.occurred_at >= since, p.c.occurred_at < until, o.c.helped.is_not(None), *within(where))
+        .order_by(o.c.answered_at, o.c.case_id)
+    )
+    voices = {row.customer_id: row.helped for row in await connection.execute(query)}
+    said = list(voices.values())
+    return said.count("better"), said.count("worse")

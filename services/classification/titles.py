@@ -6,30 +6,31 @@ from services.classification.domain.rulebook import Entry, Rulebook
 
 _SHAPES = {
     # (es, en)
-    "touchpoint": (
-        "{motive}: más clientes de lo habitual en {place}",
-        "{motive}: more customers than usual at {place}",
+    "chronic": (
+        "{what}: pesa más en {place} que en otros lugares",
+        "{what}: weighs more in {place} than elsewhere",
     ),
-    "location": (
-        "{motive}: pesa más en {place} que en otros lugares",
-        "{motive}: weighs more in {place} than elsewhere",
-    ),
-    "alone": ("{motive}: más clientes de lo habitual", "{motive}: more customers than usual"),
+    "placed": ("{what}: más clientes de lo habitual en {place}", "{what}: more customers than usual at {place}"),
+    "alone": ("{what}: más clientes de lo habitual", "{what}: more customers than usual"),
 }
+PLACES = ("touchpoint", "location")
+"""Attributes that say where."""
 
 
 def title(where: Mapping[str, str], book: Rulebook | None, chronic: bool) -> dict[str, str]:
-    """The title in both languages, with the rulebook's names where it has them."""
-    dimension = "location" if chronic else ("touchpoint" if "touchpoint" in where else "alone")
+    """The title in both languages, with the rulebook's names where it has them: what it is about (motive, product, …), then where."""
     motives = {} if book is None else dict(book.motive_by_code)
     points = {} if book is None else {point.code: point for point in book.touchpoints}
     titles: dict[str, str] = {}
-    for language, shape in zip(("es", "en"), _SHAPES[dimension], strict=True):
-        place = where.get("location") or where.get("touchpoint", "")
-        titles[language] = shape.format(
-            motive=_name(motives.get(where["motive"]), where["motive"], language),
-            place=_name(points.get(place), place, language),
-        )
+    for place, language in enumerate(("es", "en")):
+        named = {name: value for name, value in where.items() if value}
+        what = [_name(motives.get(named["motive"]), named["motive"], language)] if "motive" in named else []
+        what += [named[name] for name in sorted(named) if name not in {"motive", *PLACES}]
+        at = [_name(points.get(named[name]), named[name], language) for name in PLACES if name in named]
+        if not what:
+            what, at = at[:1], at[1:]
+        shape = _SHAPES["alone" if not at else "chronic" if chronic else "placed"][place]
+        titles[language] = shape.format(what=", ".join(what), place=", ".join(at))
     return titles
 
 

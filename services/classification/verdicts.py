@@ -1,15 +1,12 @@
 """What the monitor publishes: verdicts with their numbers, revisions when facts came late, findings for what is systemic."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from math import log10
 from typing import Any
 
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import select, update
 
 from libs.events.catalogue.findings import Evaluation, FindingOpened, Verdict, VerdictReached
 from libs.events.envelope import Event
@@ -18,7 +15,7 @@ from libs.events.store import Cause, Draft, Unit
 from services.classification import tables
 from services.classification.books import Books
 from services.classification.counting import PEERS, WATCHED
-from services.classification.desk import open_finding, open_for, slice_key
+from services.classification.desk import open_finding
 from services.classification.domain import chronic
 from services.classification.domain.episodes import Episode, Numbers
 from services.classification.domain.monitor import METHOD, WINDOWS, Rules
@@ -28,11 +25,13 @@ from services.classification.domain.numeric import upper_limit
 from services.classification.domain.peers import Chronic, Peers
 from services.classification.domain.watch import Key, Watch, numbers_of
 from services.classification.evidence import Window, collect
-from services.classification.teaching import held_back, lesson_of
+from services.classification.locating import Moved
+from services.classification.locating import home as find_home
+from services.classification.teaching import Lesson, held_back, lesson_of
 from services.classification.titles import title
+from services.classification.verdict_rows import contacts_of, keep_row, rows_of, verdict_row
 from services.classification.waiting import Waiting
 
-NEWEST = 500
 Step = list[Any]  # verdict, decided, window's end, window, count: JSON
 
 
@@ -54,14 +53,44 @@ class _Judged:
     step: Step
 
 
+@dataclass(frozen=True, slots=True)
+class _News:
+    """A verdict to be said, and the day it was reached on."""
+
+    day: date
+    judged: _Judged
+    ended: date | None
+    steps: Sequence[Step]
+
+
 class Publisher:
     def __init__(self, books: Books, rules: Rules, waiting: Waiting) -> None:
         self._books, self._rules, self._waiting = books, rules, waiting
 
-    async def publish(self, unit: Unit, watch: Watch, keys: Sequence[Key], cause: Event | Cause) -> None:
-        """Say what is new about these slices' episodes."""
-        for key in keys:
-            await self._slice(unit, watch, key, cause)
+    async def publish(
+        self,
+        unit: Unit,
+        watch: Watch,
+        keys: Sequence[Key],
+        peers: Peers,
+        places: Sequence[tuple[str, str]],
+        cause: Event | Cause,
+    ) -> None:
+        """Say what is new about these slices' episodes and of places that stand out, in the order of the days they were judged
+        on: whether an open finding explains a slice must not depend on how many days are judged at once."""
+        news = [one for key in keys for one in await self._slice(unit, watch, key, cause)]
+        news += [one for place in places for one in await self._chronic(unit, peers, place)]
+        for one in sorted(
+            news,
+            key=lambda each: (
+                each.day,
+                each.judged.series != WATCHED,
+                each.judged.motive,
+                each.judged.place,
+                each.judged.revision,
+            ),
+        ):
+            await self._say(unit, one.judged, one.ended, one.steps, cause)
         await self._held(unit, watch, cause)
 
     async def _held(self, unit: Unit, watch: Watch, cause: Event | Cause) -> None:
@@ -81,7 +110,7 @@ class Publisher:
             if place is None or place not in alive:
                 continue
             number = alive.index(place)
-            lesson = await lesson_of(unit.connection, row.data["slice"])
+            lesson = await self._lesson(unit, row.data["slice"], row.data.get("located") or row.data["slice"])
             if fresh.p[number] > level * lesson.factor or fresh.observed[number] < self._rules.minimum_customers:
                 continue
             numbers = numbers_of(fresh, number, day, "customers", level, len(alive))
@@ -102,9 +131,9 @@ class Publisher:
             )
             await self._say(unit, judged, None, row.steps, cause)
 
-    async def _slice(self, unit: Unit, watch: Watch, key: Key, cause: Event | Cause) -> None:
+    async def _slice(self, unit: Unit, watch: Watch, key: Key, cause: Event | Cause) -> list["_News"]:
         motive, place = key
-        rows = await _rows(unit.connection, WATCHED, motive, place)
+        rows = await rows_of(unit.connection, WATCHED, motive, place)
         by_start = {row["start"]: row for row in rows}
         trails = watch.trails(key)
         matched: set[str] = set()
@@ -123,15 +152,14 @@ class Publisher:
                 if row is not None:
                     matched.add(row["verdict_id"])
                     pairs[index] = (trail, row)
-        for trail, row in pairs:
-            await self._episode(unit, watch, key, trail, row, cause)
         for row in rows:
             if row["verdict_id"] not in matched and not row["withdrawn"]:
                 await self._withdraw(unit, row, cause)
+        return [one for trail, row in pairs for one in await self._episode(unit, watch, key, trail, row)]
 
     async def _episode(
-        self, unit: Unit, watch: Watch, key: Key, trail: list[Episode], row: dict[str, Any] | None, cause: Event | Cause
-    ) -> None:
+        self, unit: Unit, watch: Watch, key: Key, trail: list[Episode], row: dict[str, Any] | None
+    ) -> list["_News"]:
         motive, place = key
         start = watch.day_of(trail[0].start)
         steps = [_step(watch, episode) for episode in trail]
@@ -149,13 +177,12 @@ class Publisher:
                 update(table).where(table.c.verdict_id == row["verdict_id"]).values(ended=ended)
             )
         if row is None:
-            where = {"motive": motive, "touchpoint": place} if place else {"motive": motive}
-            held = await open_for(unit.connection, slice_key(where))
             row = {
                 "verdict_id": natural_id("verdict", WATCHED, motive, place, start.isoformat()),
-                "finding_id": held or natural_id("finding", WATCHED, motive, place, start.isoformat()),
+                "finding_id": natural_id("finding", WATCHED, motive, place, start.isoformat()),
                 "revision": 0,
             }
+        news: list[_News] = []
         for number, (episode, step) in enumerate(todo, start=1):
             first, last = (
                 watch.day_of(episode.numbers.day - episode.numbers.window + 1),
@@ -175,7 +202,8 @@ class Publisher:
                 revision=row["revision"] + number,
                 step=step,
             )
-            await self._say(unit, judged, ended, steps, cause)
+            news.append(_News(watch.day_of(episode.decided), judged, ended, steps))
+        return news
 
     def _evaluation(self, watch: Watch, key: Key, episode: Episode) -> Evaluation:
         numbers = episode.numbers
@@ -214,40 +242,29 @@ class Publisher:
             parameters={name: float(f"{value:.12g}") for name, value in parameters.items()},
         )
 
-    async def publish_chronic(
-        self, unit: Unit, peers: Peers, places: Iterable[tuple[str, str]], cause: Event | Cause
-    ) -> None:
-        """Say which places stood out among their peers; each once."""
-        for motive, place in places:
-            found = peers.found[motive, place]
-            verdict_id = natural_id("verdict", PEERS, motive, place)
-            rows = await _rows(unit.connection, PEERS, motive, place)
-            if rows:
-                continue  # said already; it stays so until people close the finding
-            first, last = found.day - timedelta(days=chronic.WINDOW_DAYS), found.day - timedelta(days=1)
-            where = {"motive": motive, "location": place}
-            held = await open_for(unit.connection, slice_key(where))
-            judged = _Judged(
-                verdict_id=verdict_id,
-                finding_id=held or natural_id("finding", PEERS, motive, place, found.day.isoformat()),
-                series=PEERS,
-                motive=motive,
-                place=place,
-                start=found.day,
-                verdict=Verdict.SYSTEMIC,
-                evaluation=self._chronic_evaluation(found, first),
-                first=first,
-                last=last,
-                revision=1,
-                step=[
-                    Verdict.SYSTEMIC.value,
-                    found.day.isoformat(),
-                    last.isoformat(),
-                    chronic.WINDOW_DAYS,
-                    found.observed,
-                ],
-            )
-            await self._say(unit, judged, None, [judged.step], cause)
+    async def _chronic(self, unit: Unit, peers: Peers, of: tuple[str, str]) -> list["_News"]:
+        """A place that stood out among its peers; said once, it stays so until people close the finding."""
+        motive, place = of
+        found = peers.found[motive, place]
+        if await rows_of(unit.connection, PEERS, motive, place):
+            return []
+        first, last = found.day - timedelta(days=chronic.WINDOW_DAYS), found.day - timedelta(days=1)
+        step = [Verdict.SYSTEMIC.value, found.day.isoformat(), last.isoformat(), chronic.WINDOW_DAYS, found.observed]
+        judged = _Judged(
+            verdict_id=natural_id("verdict", PEERS, motive, place),
+            finding_id=natural_id("finding", PEERS, motive, place, found.day.isoformat()),
+            series=PEERS,
+            motive=motive,
+            place=place,
+            start=found.day,
+            verdict=Verdict.SYSTEMIC,
+            evaluation=self._chronic_evaluation(found, first),
+            first=first,
+            last=last,
+            revision=1,
+            step=step,
+        )
+        return [_News(found.day, judged, None, [step])]
 
     def _chronic_evaluation(self, found: Chronic, first: date) -> Evaluation:
         return Evaluation(
@@ -276,25 +293,37 @@ class Publisher:
     ) -> None:
         version = await self._books.version(unit.connection)
         book = await self._books.book(unit.connection, version) if version else None
-        contacts = await _contacts(unit.connection, judged, self._waiting)
+        contacts = await contacts_of(
+            unit.connection, judged.series, judged.motive, judged.place, judged.first, judged.last
+        )
         dimension = "touchpoint" if judged.series == WATCHED else "location"
         where = {"motive": judged.motive, dimension: judged.place} if judged.place else {"motive": judged.motive}
-        window = Window(where, judged.first, judged.last, chronic=judged.series == PEERS)
+        home = None
+        if judged.verdict is Verdict.SYSTEMIC:
+            moved = Moved(
+                judged.series, judged.motive, judged.place, where, judged.first, judged.last, judged.series == PEERS
+            )
+            home = await find_home(unit.connection, moved, judged.finding_id, self._waiting)
+        named = where if home is None else home.where
+        window = Window(named, judged.first, judged.last, chronic=judged.series == PEERS)
         reading = read(await collect(unit.connection, window, book, self._waiting, unit.now))
         evaluation = judged.evaluation.model_copy(
             update={"customers": contacts.customers, "contacts": contacts.contacts}
         )
         verdict, taught_by = judged.verdict, tuple[str, ...]()
         if verdict is Verdict.SYSTEMIC:
-            lesson = await lesson_of(unit.connection, where)
+            lesson = await self._lesson(unit, where, named)
             short = held_back(evaluation, lesson)
             if short is not None:
                 verdict, evaluation, taught_by = Verdict.NOT_ENOUGH_EVIDENCE, short, lesson.taught_by
+                home = None
         since = contacts.since or evaluation.window_start
+        finding_id = judged.finding_id if home is None else home.finding_id
         data = VerdictReached(
             verdict_id=judged.verdict_id,
-            finding_id=judged.finding_id,
+            finding_id=finding_id,
             slice=where,
+            located=dict(named) if named != where else None,
             verdict=verdict,
             nature=reading.nature,
             evaluation=evaluation,
@@ -311,24 +340,30 @@ class Publisher:
             Draft(
                 stream=f"verdict/{judged.verdict_id}",
                 data=data,
-                key=judged.finding_id,
+                key=finding_id,
                 time=evaluation.window_end,
                 id=natural_id("verdict-reached", judged.verdict_id, str(judged.revision)),
                 cause=cause,
             )
         )
-        await _keep(unit.connection, verdict_row(data, judged.series, judged.place, judged.start, ended, steps))
-        if verdict is Verdict.SYSTEMIC:
+        await keep_row(unit.connection, verdict_row(data, judged.series, judged.place, judged.start, ended, steps))
+        if home is not None and not home.known:
             opened = FindingOpened(
-                finding_id=judged.finding_id,
-                slice=where,
+                finding_id=finding_id,
+                slice=dict(named),
                 nature=reading.nature,
                 verdict_id=judged.verdict_id,
                 opened_at=unit.now,
                 since=since,
-                title=title(where, book, judged.series == PEERS),
+                title=title(named, book, judged.series == PEERS),
             )
             await open_finding(unit, opened, cause)
+
+    @staticmethod
+    async def _lesson(unit: Unit, where: Mapping[str, str], named: Mapping[str, str]) -> Lesson:
+        """What people taught about the slice or about what it was located to, the stricter."""
+        taught = [await lesson_of(unit.connection, one) for one in (where, named)]
+        return min(taught, key=lambda lesson: lesson.factor)
 
     async def _withdraw(self, unit: Unit, row: Mapping[str, Any], cause: Event | Cause) -> None:
         """A correction took the ground away: what was said is taken back by a revision, the finding is left to people."""
@@ -352,63 +387,7 @@ class Publisher:
             )
         )
         kept = verdict_row(data, row["series"], row["place"], row["start"], row["ended"], row["steps"])
-        await _keep(unit.connection, {**kept, "withdrawn": True})
-
-
-@dataclass(frozen=True, slots=True)
-class _Contacts:
-    newest: list[str]
-    customers: int
-    contacts: int
-    since: Any
-
-
-async def _contacts(connection: AsyncConnection, judged: _Judged, waiting: Waiting) -> _Contacts:
-    table = tables.contacts
-    place = table.c.touchpoint if judged.series == WATCHED else table.c.location
-    within = (table.c.counted, table.c.motive == judged.motive, place == judged.place)
-    window = (*within, table.c.day >= judged.first, table.c.day <= judged.last)
-    newest = select(table.c.interaction_id).where(*window).order_by(table.c.occurred_at.desc(), table.c.interaction_id)
-    ids = list((await connection.execute(newest.limit(NEWEST))).scalars())
-    sums = select(func.count(table.c.customer_id.distinct()), func.count(), func.min(table.c.occurred_at)).where(
-        *window
-    )
-    customers, contacts, since = (await connection.execute(sums)).one()
-    return _Contacts(ids, customers, contacts, since)
-
-
-async def _rows(connection: AsyncConnection, series: str, motive: str, place: str) -> list[dict[str, Any]]:
-    table = tables.verdicts
-    query = select(table).where(table.c.series == series, table.c.motive == motive, table.c.place == place)
-    return [dict(row._mapping) for row in await connection.execute(query.order_by(table.c.start))]  # noqa: SLF001  # the public way to a row's names
-
-
-def verdict_row(
-    data: VerdictReached, series: str, place: str, start: date, ended: date | None, steps: Sequence[Step]
-) -> dict[str, Any]:
-    """The row of a verdict's newest revision."""
-    return {
-        "verdict_id": data.verdict_id,
-        "finding_id": data.finding_id,
-        "series": series,
-        "motive": data.slice["motive"],
-        "place": place,
-        "start": start,
-        "ended": ended,
-        "verdict": data.verdict.value,
-        "nature": data.nature.value,
-        "revision": data.revision,
-        "withdrawn": False,
-        "steps": list(steps),
-        "data": data.model_dump(mode="json"),
-    }
-
-
-async def _keep(connection: AsyncConnection, row: dict[str, Any]) -> None:
-    make = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    statement: Any = make(tables.verdicts)
-    replaced = {name: statement.excluded[name] for name in row if name != "verdict_id"}
-    await connection.execute(statement.on_conflict_do_update(index_elements=["verdict_id"], set_=replaced), [row])
+        await keep_row(unit.connection, {**kept, "withdrawn": True})
 
 
 def _step(watch: Watch, episode: Episode) -> Step:

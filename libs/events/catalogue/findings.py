@@ -64,6 +64,9 @@ class VerdictReached(EventData):
     verdict_id: str
     finding_id: str
     slice: dict[str, str] = Field(description="dimension to value, e.g. motive and touchpoint")
+    located: dict[str, str] | None = Field(
+        default=None, description="the narrowest values that explain it, where those are not the slice itself"
+    )
     verdict: Verdict
     nature: Nature = Nature.UNKNOWN
     evaluation: Evaluation

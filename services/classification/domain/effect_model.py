@@ -2,7 +2,7 @@
 
 Counts of n consecutive periods (weeks), the last of them after the action, are Poisson with log rate
 
-    f_t = offset_t + b0 + b1·year_t + s1·sin + s2·cos + (γ − 1)·c_t + u_t + κ·[t ≥ k] + δ·[t after the action]
+    f_t = offset_t + b0 + b1·year_t + s1·sin + s2·cos + (γ − 1)·c_t + u_t + κ·h(t − k) + δ·[t after the action]
 
 * offset_t = log exposure_t + c_t, with c_t what the comparison slices did (log, centred; their own counting noise is added to the
   variance): season, campaigns and price rises that moved everything move the expectation with them. Difference in differences
@@ -14,7 +14,7 @@ Counts of n consecutive periods (weeks), the last of them after the action, are 
   did. That the moment was chosen because counts were high needs no further correction: the choice depends on counts that are in
   the likelihood (ignorable, Rubin 1976; Senn 2008), and the longer past holds the shrinkage (empirical Bayes: σ, ρ, ω are those
   of largest marginal likelihood);
-* κ from period k on: the failure, which would have stayed. k is unknown, and whether there was one: all are weighed alike. The
+* κ h(t − k), a step at period k or a ramp from it: the failure, which would have stayed. k is unknown, and whether there was one: all are weighed alike. The
   beginning a monitor reported is not used: it was read off the same counts, and to believe it would be to count the peak twice
   (measured: of actions at chance peaks 6.0 % judged wrongly with it, 4.5 % without; rightly 52 % and 61 %);
 * δ: the log rate ratio, after with the action over after without.
@@ -38,11 +38,17 @@ FAILURE = (0.7, 0.5)
 """Mean and sd of a failure's κ: doubled, give or take."""
 NO_FAILURE = 0.4
 """Prior share of actions against something that was no lasting rise within the months before (a chronic slice, a chance peak)."""
-ONSETS = 20
+ONSETS = 26
 """Weeks before the action in which a failure may have begun."""
 GRID = tuple(
     (sigma, rho, omega) for sigma in (0.04, 0.12, 0.25, 0.45) for rho in (0.6, 0.9) for omega in (0.03, 0.15, 0.3, 0.5)
 )
+USUAL = (0.12, 0.6, 0.15)
+"""The point of `GRID` under which failures are compared first."""
+LIKELIEST = 3
+"""Of them so many stand for all when the noise is fitted."""
+RAMPS = (6,)
+"""Weeks over which a failure grows that does not come at once: a norm reaches a customer with his next bill."""
 PERIOD_DAYS = 7
 
 
@@ -104,21 +110,29 @@ def likelihood(series: Series) -> Likelihood:
     base += WIDE**2 * np.outer(effect, effect)
     gap = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
 
-    onsets: list[int | None] = [None, *range(max(4, before - ONSETS), before)]
-    some = [None, *[k for k in onsets[1 :: max(1, len(onsets) // 3)] if k is not None]]
+    shapes = _shapes(n, before)
+    # Which failures come into question at all, under a usual noise: were only a few beginnings tried, a failure between two of
+    # them would pass for a wave, and a wave of its size would hide everything that came after.
+    sigma, rho, omega = USUAL
+    kernel = base + sigma**2 * rho**gap + omega**2 * np.eye(n)
+    tried = [_fit(y, offset + centre, kernel, effect, shape).evidence for shape in shapes[1:]]
+    some = [
+        shapes[0],
+        *[shapes[1 + place] for place in sorted(np.argsort(-np.array(tried), kind="stable")[:LIKELIEST])],
+    ]
     best: tuple[float, tuple[float, float, float]] = (-np.inf, GRID[0])
     for sigma, rho, omega in GRID:
         kernel = base + sigma**2 * rho**gap + omega**2 * np.eye(n)
-        values = [_fit(y, offset + centre, kernel, effect, k).evidence for k in some]
+        values = [_fit(y, offset + centre, kernel, effect, shape).evidence for shape in some]
         # Small waves are commoner than large ones: exponential prior with mean 0.3 on their sds.
         value = float(np.logaddexp.reduce(values)) - (sigma + omega) / 0.3
         if value > best[0]:
             best = (value, (sigma, rho, omega))
     sigma, rho, omega = best[1]
     kernel = base + sigma**2 * rho**gap + omega**2 * np.eye(n)
-    prior = np.full(len(onsets), (1 - NO_FAILURE) / max(len(onsets) - 1, 1))
+    prior = np.full(len(shapes), (1 - NO_FAILURE) / max(len(shapes) - 1, 1))
     prior[0] = NO_FAILURE
-    fits = [_fit(y, offset + centre, kernel, effect, k) for k in onsets]
+    fits = [_fit(y, offset + centre, kernel, effect, shape) for shape in shapes]
     logs = np.array([fit.evidence for fit in fits]) + np.log(prior)
     weight = np.exp(logs - logs.max())
     weight /= weight.sum()
@@ -131,6 +145,16 @@ def likelihood(series: Series) -> Likelihood:
     return Likelihood(weight, mean, sd, float(rate[before:].sum() / np.exp(delta)), sigma, rho, omega, rate)
 
 
+def _shapes(n: int, before: int) -> list[Array | None]:
+    """How a failure may have come: not at all, at once in some week, or growing over `RAMPS` weeks from then on."""
+    weeks = np.arange(n)
+    found: list[Array | None] = [None]
+    for k in range(max(4, before - ONSETS), before):
+        found.append((weeks >= k).astype(float))
+        found += [np.clip((weeks - k + 1) / ramp, 0.0, 1.0) for ramp in RAMPS if k + ramp <= before]
+    return found
+
+
 def _comparison(series: Series) -> tuple[Array, Array]:
     """log of what the comparison slices did, and its counting variance (with an overdispersion of 2)."""
     n = len(series.counts)
@@ -141,15 +165,14 @@ def _comparison(series: Series) -> tuple[Array, Array]:
     return logs - logs.mean(), 2.0 / (series.others + 2.0)
 
 
-def _fit(y: Array, offset: Array, kernel: Array, effect: Array, onset: int | None) -> _Fit:
+def _fit(y: Array, offset: Array, kernel: Array, effect: Array, failure: Array | None) -> _Fit:
     """Laplace's method for Poisson counts with log rate offset + g, g ~ N(m, K)."""
     n = len(y)
     m = np.zeros(n)
     k = kernel
-    if onset is not None:
-        step = (np.arange(n) >= onset).astype(float)
-        k = kernel + FAILURE[1] ** 2 * np.outer(step, step)
-        m = FAILURE[0] * step
+    if failure is not None:
+        k = kernel + FAILURE[1] ** 2 * np.outer(failure, failure)
+        m = FAILURE[0] * failure
     g = m.copy()
     a = np.zeros(n)
     value = -np.inf

@@ -41,6 +41,12 @@ class Peers:
     exposed: Exposed | None = None
     _dirty: date | None = None
 
+    def expose(self, exposed: Exposed | None, since: date | None) -> None:
+        """What rates divide by, from now on; looks at windows that reach `since` or later are made again with it."""
+        self.exposed = exposed
+        if since is not None and self.through is not None and since <= self.through:
+            self._dirty = since if self._dirty is None else min(self._dirty, since)
+
     def add(self, motive: str, location: str, day: date, fresh: int) -> None:
         if not fresh:
             return

@@ -57,6 +57,7 @@ class Finding:
     contacts: set[str] = field(default_factory=set)
     history: list[Fact] = field(default_factory=list)
     verdicts: dict[str, Fact] = field(default_factory=dict)
+    led: dict[str, str] | None = None  # slice of the verdict it was opened with; None: every verdict speaks for it
 
 
 def fold(facts: Iterable[Fact]) -> dict[str, Finding]:
@@ -78,7 +79,7 @@ def evolve(finding: Finding, fact: Fact) -> None:
             finding.opened, finding.opened_at, finding.state = True, fact.at, "open"
             finding.ended_at, finding.phase = None, "opened"
             finding.split_from = data.get("split_from")
-            finding.slice = finding.slice or dict(data.get("slice") or {})
+            _led(finding, data)
             finding.title = dict(data.get("title") or {})
             finding.since = finding.since if finding.since is not None else data.get("since_us")
             if finding.nature == "unknown":
@@ -155,18 +156,37 @@ def _verdict(finding: Finding, fact: Fact) -> None:
     known = finding.verdicts.get(str(data["verdict_id"]))
     if known is None or known.data["revision"] <= data["revision"]:
         finding.verdicts[str(data["verdict_id"])] = fact
+    since = data.get("since_us")
+    if data["verdict"] == "systemic" and since is not None:
+        finding.since = since if finding.since is None else min(finding.since, since)
+    if finding.led is None or finding.led == dict(data.get("slice") or {}):
+        _speaks(finding, data)
+
+
+def _led(finding: Finding, data: dict[str, Any]) -> None:
+    """Opened: from now on it has the slice it was opened for, and the numbers of the slice that was judged. Other slices that it
+    explains are its members; what is said of them changes neither."""
+    first = finding.verdicts.get(str(data.get("verdict_id")))
+    finding.led = None if first is None else dict(first.data.get("slice") or {})
+    spoken = [fact.data for fact in finding.history if fact.what == "verdict.reached"]
+    for said in spoken if finding.led is not None else ():
+        if dict(said.get("slice") or {}) == finding.led:
+            _speaks(finding, said)
+    finding.slice = dict(data.get("slice") or finding.slice)
+
+
+def _speaks(finding: Finding, data: dict[str, Any]) -> None:
+    """The numbers and the nature of a verdict become the finding's."""
     finding.verdict = data["verdict"]
     finding.reasons = list(data.get("reasons") or ())
     finding.natures = dict(data.get("natures") or {})
     finding.taught_by = list(data.get("taught_by") or ())
     if data.get("nature") not in {None, "unknown"} and finding.named_by is None:
         finding.nature = data["nature"]
-    finding.slice = dict(data.get("slice") or finding.slice)
+    if not finding.opened:
+        finding.slice = dict(data.get("slice") or finding.slice)
     finding.evaluation = dict(data.get("evaluation") or {})
     finding.interaction_ids = list(data.get("interaction_ids") or ())
-    since = data.get("since_us")
-    if data["verdict"] == "systemic" and since is not None:
-        finding.since = since if finding.since is None else min(finding.since, since)
 
 
 @dataclass(frozen=True, slots=True)

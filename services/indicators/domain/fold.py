@@ -55,7 +55,7 @@ class Fold:
         self.verdicts: dict[str, list[tuple[int, Event, VerdictReached]]] = defaultdict(list)
         self.states: dict[str, list[tuple[int, str, datetime]]] = defaultdict(list)
         self.natures: dict[str, list[tuple[int, str]]] = defaultdict(list)
-        self.opened: set[str] = set()
+        self.opened: dict[str, tuple[int, FindingOpened]] = {}
         self.rulebook = rulebook
         self.books: dict[int, RulebookPublished] = {}
         seen: set[str] = set()
@@ -94,10 +94,8 @@ class Fold:
             self.answers.append((event, data))
         elif isinstance(data, VerdictReached):
             self.verdicts[data.finding_id].append((event.sequence, event, data))
-            if data.nature != "unknown":
-                self.natures[data.finding_id].append((event.sequence, data.nature))
         elif isinstance(data, FindingOpened):
-            self.opened.add(data.finding_id)
+            self.opened[data.finding_id] = (event.sequence, data)
             self.states[data.finding_id].append((event.sequence, "open", data.opened_at))
             if data.nature != "unknown":
                 self.natures[data.finding_id].append((event.sequence - 10**12, data.nature))
@@ -115,8 +113,21 @@ class Fold:
         _, name, at = max(self.states[finding])
         return name, at if name in {"closed", "dismissed"} else None
 
+    def spoken(self, finding: str) -> list[tuple[int, VerdictReached]]:
+        """The verdicts that speak for a finding, oldest first: once it is opened, those of the slice that opened it."""
+        told = [(place, data) for place, _, data in sorted(self.verdicts[finding], key=lambda one: one[0])]
+        if finding not in self.opened:
+            return told
+        at, opened = self.opened[finding]
+        leading = [data.slice for place, data in told if place < at and data.verdict_id == opened.verdict_id]
+        return [one for one in told if one[1].slice == leading[-1]] if leading else told
+
+    def slice(self, finding: str) -> dict[str, str]:
+        return self.opened[finding][1].slice if finding in self.opened else self.spoken(finding)[-1][1].slice
+
     def nature(self, finding: str) -> str:
-        return max(self.natures[finding])[1] if self.natures[finding] else "unknown"
+        said = [(place, str(data.nature)) for place, data in self.spoken(finding) if data.nature != "unknown"]
+        return max([*self.natures[finding], *said], default=(0, "unknown"))[1]
 
     def dimensions(self, case: CaseOpened | None) -> Dimensions:
         """Every dimension of a case; "unknown" where it has no value."""
@@ -184,14 +195,13 @@ class Fold:
                 if data.verdict_id not in newest or newest[data.verdict_id][0] <= data.revision:
                     newest[data.verdict_id] = (data.revision, version, data)
             current = [data for _, _, data in newest.values()]
-            last_slice = max(verdicts, key=lambda one: one[0])[2].slice
             systemic = [data for data in current if data.verdict == "systemic"]
             if finding in self.opened and systemic:
                 start = min(data.since for data in systemic)
                 if (
                     start <= case.received_at
                     and (ended is None or case.received_at <= ended)
-                    and _in(last_slice, values)
+                    and _in(self.slice(finding), values)
                 ):
                     covering.append((-3, start, finding, "systemic", self.nature(finding)))
                 continue
@@ -394,8 +404,12 @@ class Asked:
                 continue
             at = min(one[:2] for one in systemic)[0]
             since = min(one[2].since for one in systemic)
-            newest = max(verdicts, key=lambda one: one[0])[2]
-            values = {**newest.slice, "nature": self.fold.nature(finding), "verdict": str(newest.verdict)}
+            newest = self.fold.spoken(finding)[-1][1]
+            values = {
+                **self.fold.slice(finding),
+                "nature": self.fold.nature(finding),
+                "verdict": str(newest.verdict),
+            }
             dimensions: Dimensions = defaultdict(lambda: "unknown", values)
             label = self._label(at)
             if label is not None and self._wanted(dimensions):

@@ -1,0 +1,71 @@
+"""A slice moved: of which failure is it? An open one that explains it, or a new one and the narrowest name for that. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from services.classification.domain.localisation import Contact, Open, Rules, localise, silenced, window
+
+DIMENSIONS = ("motive", "touchpoint", "location", "product", "team", "supplier", "channel", "segment", "agent")
+"""Attributes a finding may be named by."""
+PROTECTED = frozenset({"agent"})
+"""Name one person: they need more complainants and a limit a hundred times stricter. Customers are never named."""
+DEPTH = 3
+SHORT, LONG = 7, 14
+"""Days of a window: a rise that the last week shows is looked for in the last week, another in the last two."""
+PAST = 26
+"""Windows of a week before it that say what is usual; of two weeks half as many."""
+TOGETHER = 0.9
+"""Share of a broader set's complainants that the moved slice holds, from which on it is no other set."""
+RULES = Rules(protected=PROTECTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """`known`: number of the open finding that explains the slice; None: a new failure, by the name `where`."""
+
+    where: Mapping[str, str]
+    known: int | None = None
+
+
+def reach(days: int) -> int:
+    """How many days of contacts, the tested ones among them, `narrow` looks at."""
+    span = SHORT if days <= SHORT else LONG
+    return span * (PAST * SHORT // span + 2)
+
+
+def narrow(
+    contacts: Iterable[Contact],
+    through: date,
+    days: int,
+    moved: Mapping[str, str],
+    open_findings: Sequence[Mapping[str, str]],
+) -> Narrowed:
+    """What explains that `moved` rose in the `days` up to `through`; the slice itself where nothing else does.
+
+    A set of several values of an attribute is named without that attribute: findings name one value each.
+    """
+    span = SHORT if days <= SHORT else LONG
+    looked = window(contacts, DIMENSIONS, through, days=span, past=PAST * SHORT // span, gap=1, depth=DEPTH)
+    if looked is None:
+        return Narrowed(dict(moved))
+    known = [Open({name: (value,) for name, value in where.items()}) for where in open_findings]
+    cube, counts = looked.cube, looked.counts
+    held = [number for number, one in enumerate(known) if cube.chosen(one.where) is not None]
+    look = localise(cube, counts, looked.expected, looked.noise, RULES, open_findings=[known[place] for place in held])
+    (number,) = silenced(cube, counts, look, looked.noise, [{name: (value,) for name, value in moved.items()}])
+    if number is None:
+        return Narrowed(dict(moved))
+    found = look.findings[number]
+    if found.same_as is not None:
+        return Narrowed(dict(moved), held[found.same_as])
+    where = {name: values[0] for name, values in found.where.items() if len(values) == 1 and values[0]}
+    if where.items() < moved.items():
+        # Attributes that always come together are one name to the search, the shorter; what is watched under both keeps both.
+        leaves = np.asarray(found.leaves, dtype=np.int64)
+        inside = cube.mask(cube.chosen({name: (value,) for name, value in moved.items()}) or {})[leaves]
+        if counts[leaves][inside].sum() >= TOGETHER * counts[leaves].sum():
+            return Narrowed(dict(moved))
+    return Narrowed(where or dict(moved))

@@ -1,0 +1,105 @@
+"""Which finding a systemic slice belongs to: one failure, one finding, by the narrowest name; the others are its members (R11)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.events.catalogue.findings import Verdict
+from libs.events.offload import offload
+from services.classification import tables
+from services.classification.desk import open_for, slice_key
+from services.classification.domain.localisation import Contact
+from services.classification.domain.narrowing import DIMENSIONS, narrow, reach
+from services.classification.waiting import Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A watched slice that rose: its series, motive and place there, as attribute values, and the window that says so."""
+
+    series: str
+    motive: str
+    place: str
+    where: Mapping[str, str]
+    first: date
+    last: date
+    chronic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The finding and the values it is named by. `known`: it was opened before."""
+
+    finding_id: str
+    where: Mapping[str, str]
+    known: bool
+
+
+async def home(connection: AsyncConnection, moved: Moved, finding_id: str, waiting: Waiting) -> Home:
+    """The finding of a slice: its own, the open one it is a member of, the open one that explains it; else a new one, `finding_id`."""
+    table = tables.findings
+    own = (await connection.execute(select(table).where(table.c.finding_id == finding_id))).one_or_none()
+    if own is not None:
+        return Home(finding_id, own.slice, known=True)
+    verdicts = tables.verdicts
+    member = (
+        select(table)
+        .join(verdicts, verdicts.c.finding_id == table.c.finding_id)
+        .where(
+            table.c.open,
+            verdicts.c.series == moved.series,
+            verdicts.c.motive == moved.motive,
+            verdicts.c.place == moved.place,
+            verdicts.c.verdict == Verdict.SYSTEMIC.value,
+        )
+        .order_by(verdicts.c.start, table.c.finding_id)
+        .limit(1)
+    )
+    row = (await connection.execute(member)).first()
+    if row is not None:
+        return Home(row.finding_id, row.slice, known=True)
+    held = await open_for(connection, slice_key(moved.where))
+    if held is not None:
+        return Home(held, moved.where, known=True)
+    # In an order that the facts give, not the moment of opening: what is imported opens all at once.
+    query = select(table.c.finding_id, table.c.slice).where(table.c.open).order_by(table.c.since, table.c.finding_id)
+    open_ = [one for one in await connection.execute(query) if one.slice.keys() <= set(DIMENSIONS)]
+    if moved.chronic:
+        # A place that stands out among its peers is explained by what is known to fail there; a rise everywhere explains nothing.
+        for one in open_:
+            if all(one.slice.get(name) == value for name, value in moved.where.items()):
+                return Home(one.finding_id, one.slice, known=True)
+        return Home(finding_id, moved.where, known=False)
+    days = (moved.last - moved.first).days + 1
+    contacts = await _contacts(connection, moved.last, reach(days), waiting)
+    found = await offload(narrow, contacts, moved.last, days, moved.where, [one.slice for one in open_])
+    if found.known is not None:
+        one = open_[found.known]
+        return Home(one.finding_id, one.slice, known=True)
+    held = await open_for(connection, slice_key(found.where))
+    return Home(held or finding_id, found.where, known=held is not None)
+
+
+async def _contacts(connection: AsyncConnection, through: date, days: int, waiting: Waiting) -> Sequence[Contact]:
+    p = tables.particulars
+    start, end = waiting.midnight(through - timedelta(days=days - 1)), waiting.midnight(through + timedelta(days=1))
+    query = select(p.c.occurred_at, p.c.customer_id, *(p.c[name] for name in DIMENSIONS)).where(
+        p.c.counted, p.c.occurred_at >= start, p.c.occurred_at < end
+    )
+    rows = (await connection.execute(query.order_by(p.c.interaction_id))).all()
+    return await offload(_made, rows, waiting)
+
+
+def _made(rows: Sequence[Any], waiting: Waiting) -> list[Contact]:
+    return [
+        Contact(
+            row.occurred_at.astimezone(waiting.zone).date(),
+            row.customer_id,
+            {name: value for name, value in zip(DIMENSIONS, row[2:], strict=True) if value},
+        )
+        for row in rows
+    ]
