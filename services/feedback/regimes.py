@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import holidays
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -100,6 +99,8 @@ def holiday_rule(code: str, subdivision: str | None, closed: list[date], worked:
     off, on = frozenset(closed), frozenset(worked)
     if code == NO_COUNTRY:
         return lambda day: day in off
+    import holidays  # a third of a second, and only a pack of a country needs it
+
     known = holidays.country_holidays(code, subdiv=subdivision)
     return lambda day: day in off or (day not in on and day in known)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-import time
+import threading
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 from libs.events.catalogue.topics import ALL
 from libs.events.clock import SimulatedClock
 from libs.service.testing import MASTER_KEY, Running, running
+from services.classification import previewing
 from services.classification.app import build as classification
 from services.classification.cli import register
+from services.classification.domain.coder import Coder
 from services.classification.domain.crosswalk import crosswalk
 from services.classification.domain.monitor import Rules
 from services.classification.rulebook_file import read
@@ -225,30 +227,44 @@ async def test_a_preview_says_which_verdicts_and_findings_would_appear_and_vanis
         assert same["verdicts"]["stay"] >= len(live), "the judges of the preview are those that judged"
 
 
-async def test_a_preview_holds_the_loop_no_longer_than_it_may_and_one_runs_at_a_time_G11() -> None:
+async def test_a_preview_works_off_the_loop_in_small_parts_and_one_runs_at_a_time_G11(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """How long the loop is held is the benchmarks' to measure; here: no thread but others' codes, sums up or judges."""
     async with running(intake, classification, clock=SimulatedClock(START)) as run:
         await source(run)
         await publish(run)
         await send(run, [contact(number, TEXTS[number % 5][0]) for number in range(500)])
         await run.settle()
-        longest = 0.0
+        coded: list[int] = []
+        worked: set[tuple[str, bool]] = set()
+        loop = threading.get_ident()
 
-        async def watch() -> None:
-            nonlocal longest
-            while True:
-                began = time.perf_counter()
-                await asyncio.sleep(0)
-                await asyncio.sleep(0.001)
-                longest = max(longest, time.perf_counter() - began)
+        def watched(of: type, name: str) -> None:
+            real = getattr(of, name)
 
-        watching = asyncio.create_task(watch())
+            def wrapped(*given: Any, **named: Any) -> Any:
+                worked.add((name, threading.get_ident() == loop))
+                found = real(*given, **named)
+                if name == "code_many":
+                    coded.append(len(found))
+                return found
+
+            monkeypatch.setattr(of, name, wrapped)
+
+        watched(Coder, "__init__")
+        watched(Coder, "code_many")
+        watched(Spool, "add")
+        watched(Spool, "sum_up")
+        watched(Spool, "judges")
+        monkeypatch.setattr(previewing, "CHUNK", 100)
         answers = await asyncio.gather(preview(run), preview(run))
-        watching.cancel()
         assert sorted(answer.status_code for answer in answers) == [200, 409]
         refused = next(answer for answer in answers if answer.status_code == 409)
         assert refused.json()["code"] == "preview-running"
-        # Coding alone takes 0.2 s for 500 texts; on a crowded machine the loop itself waits for its turn.
-        assert longest < 0.5
+        assert worked == {(name, False) for name in ("__init__", "code_many", "add", "sum_up", "judges")}
+        assert sum(coded) == 500
+        assert max(coded) <= 100
 
 
 @pytest.mark.parametrize("body", ["", "format: 1\n", "[", "a: &x [*x]"])

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from services.classification.domain.classifier.calibrate import Doubles
 from services.classification.domain.classifier.meaning import Encoder
-from services.classification.domain.classifier.model import UNKNOWN, Classifier, Judgement, fit
+from services.classification.domain.classifier.model import UNKNOWN, Classifier, Judgement, Reading, fit
 from services.classification.domain.classifier.online import spoken
 
 CAUSE_SURE = 0.5
@@ -30,11 +31,24 @@ class Coded:
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """`usual[m, c]`: smoothed share of cause c among the codings under motive m, over its share among all."""
+    """`usual[m, c]`: smoothed share of cause c among the codings under motive m, over its share among all. `joined`: the
+    motives' and causes' weights side by side, where both heads' are views of it."""
 
     motive: Classifier
     cause: Classifier | None
     usual: npt.NDArray[np.float32]
+    joined: npt.NDArray[np.float32] | None = None
+
+    def probabilities(self, reading: Reading) -> tuple[Doubles, Doubles | None]:
+        """Calibrated probabilities by label of motive and cause."""
+        rows, vectors = reading.rows, reading.vectors
+        if self.cause is None or self.joined is None:
+            return self.motive.probabilities(rows, vectors), self.cause and self.cause.probabilities(rows, vectors)
+        both, cut = rows.dot(self.joined), len(self.motive.labels)
+        return (
+            self.motive.weighed(both[:, :cut] + self.motive.words.bias, vectors),
+            self.cause.weighed(both[:, cut:] + self.cause.words.bias, vectors),
+        )
 
     def judge(self, texts: Sequence[str], encoder: Encoder | None = None) -> list[Coded]:
         """One coding per text, in order."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from services.classification.domain.classifier import calibrate, linear, meaning
 from services.classification.domain.classifier.calibrate import Calibration, Doubles
-from services.classification.domain.classifier.grams import Floats, Ints
+from services.classification.domain.classifier.grams import Floats, Grams, Ints
 from services.classification.domain.classifier.linear import Linear
 from services.classification.domain.classifier.meaning import Encoder, Meaning
 from services.classification.domain.classifier.text import Prepared, prepare
@@ -75,19 +75,30 @@ class Classifier:
 
     def probabilities(self, rows: Rows, vectors: Floats | None) -> Doubles:
         """Calibrated probabilities by label of texts that were already read."""
+        return self.weighed(self.words.scores(rows), vectors)
+
+    def weighed(self, words: Floats, vectors: Floats | None) -> Doubles:
+        """The same of the words' scores."""
         if vectors is None or self.meaning is None or self.with_meaning is None:
-            return self.alone.probabilities(self.words.scores(rows), None)
-        return self.with_meaning.probabilities(self.words.scores(rows), self.meaning.scores(vectors))
+            return self.alone.probabilities(words, None)
+        return self.with_meaning.probabilities(words, self.meaning.scores(vectors))
 
     def read(self, texts: Sequence[str], encoder: Encoder | None) -> "Reading":
         """What all heads over the same vocabulary need of the texts; encoding is most of the time it takes."""
         return self.read_prepared([prepare(text) for text in texts], encoder)
 
     def read_prepared(
-        self, prepared: list[Prepared], encoder: Encoder | None, vectors: Floats | None = None
+        self,
+        prepared: Sequence[Prepared],
+        encoder: Encoder | None,
+        vectors: Floats | None = None,
+        found: Grams | None = None,
     ) -> "Reading":
-        """The same of texts that were prepared, and perhaps encoded by this encoder, for another model already."""
-        rows = self.vocabulary.rows([item.folded for item in prepared])
+        """The same of texts that were prepared, and perhaps encoded by this encoder or taken to grams, for another model already."""
+        if found is None:
+            rows = self.vocabulary.rows([item.folded for item in prepared])
+        else:
+            rows = self.vocabulary.rows_of(found)
         if encoder is None or self.meaning is None or encoder.name != self.encoder:
             vectors = None
         elif vectors is None:
@@ -124,7 +135,7 @@ class Classifier:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    prepared: list[Prepared]
+    prepared: Sequence[Prepared]
     rows: Rows
     vectors: Floats | None
 

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from services.classification.domain.classifier.calibrate import Doubles
-from services.classification.domain.classifier.grams import Floats, grams
+from services.classification.domain.classifier.grams import Floats, Grams, grams
 from services.classification.domain.classifier.meaning import Encoder
 from services.classification.domain.classifier.model import UNKNOWN, Judgement
 from services.classification.domain.classifier.text import Prepared, prepare
+from services.classification.domain.classifier.vocabulary import counted, rows_from
 
 BUCKETS = 1 << 15
 WORD_BUCKETS = 1 << 14
@@ -63,7 +64,7 @@ class OnLine:
         seen = [replace(item, label=place) for item, (place, _) in zip(self.features(items), texts, strict=True)]
         width = len(seen[0].vector) if seen else 0
         self._meaning = np.zeros((width, len(self.labels)), dtype=np.float32)
-        self._words = np.zeros((BUCKETS, len(self.labels)), dtype=np.float32)
+        self.words = np.zeros((BUCKETS, len(self.labels)), dtype=np.float32)
         self._vectors = np.zeros((0, width), dtype=np.float32)
         self._answers = np.zeros((0, len(self.labels)), dtype=np.float32)
         counts = np.bincount([item.label for item in seen], minlength=len(self.labels))
@@ -71,7 +72,7 @@ class OnLine:
             if prepared.problem is None:
                 share = np.float32(1 / counts[item.label])
                 self._meaning[:, item.label] += item.vector * share * SHARP
-                self._words[item.buckets, item.label] += item.values * share * SHARP_WORDS
+                self.words[item.buckets, item.label] += item.values * share * SHARP_WORDS
         norms = np.linalg.norm(self._meaning, axis=0)
         self._meaning *= np.where(norms > 0, SHARP / np.maximum(norms, 1e-9), 1.0).astype(np.float32)
 
@@ -121,15 +122,19 @@ class OnLine:
             found.append(Judgement(self.labels[order[0]], confidence, confidence < SURE or item.long, problem, rest))
         return found
 
-    def features(self, items: Sequence[Prepared], vectors: Floats | None = None) -> list[Seen]:
-        """Texts as features; encoding is most of the time it takes, unless their vectors are given."""
+    def features(
+        self, items: Sequence[Prepared], vectors: Floats | None = None, found: Grams | None = None
+    ) -> list[Seen]:
+        """Texts as features; encoding is most of the time it takes, unless their vectors are given. `found`: their grams, where
+        another model needs them too."""
         if not items:
             return []
         if self._encoder is None:
             vectors = np.zeros((len(items), 0), dtype=np.float32)
         elif vectors is None:
             vectors = self._encoder.encode([item.plain for item in items])
-        found = grams([item.folded for item in items])
+        if found is None:
+            found = grams([item.folded for item in items])
         cut = found.words + found.pairs
         places_of = np.concatenate(
             [
@@ -137,32 +142,31 @@ class OnLine:
                 found.keys[cut:] % np.uint64(BUCKETS - WORD_BUCKETS) + np.uint64(WORD_BUCKETS),
             ]
         ).astype(np.int64)
-        pairs, counts = np.unique(found.rows * BUCKETS + places_of, return_counts=True)
+        pairs, counts = counted(found.rows * BUCKETS + places_of, len(items) * BUCKETS)
         rows, buckets = np.divmod(pairs, BUCKETS)
-        values = (1.0 + np.log(counts)).astype(np.float32)
-        bounds = np.searchsorted(rows, np.arange(len(items) + 1))
-        result = []
-        for row in range(len(items)):
-            part = slice(bounds[row], bounds[row + 1])
-            half = values[part].copy()
-            words = buckets[part] < WORD_BUCKETS
-            for side in (words, ~words):
-                half[side] /= np.float32(np.linalg.norm(half[side]) or 1.0)
-            result.append(Seen(vectors[row], buckets[part], half))
-        return result
+        values = 1.0 + np.log(counts)
+        half = rows * 2 + (buckets >= WORD_BUCKETS)
+        norms = np.sqrt(np.bincount(half, values * values, minlength=2 * len(items)))
+        values = (values / norms[half]).astype(np.float32)
+        bounds = np.searchsorted(rows, np.arange(len(items) + 1)).tolist()
+        return [
+            Seen(vector, buckets[at:to], values[at:to])
+            for vector, at, to in zip(vectors, bounds, bounds[1:], strict=False)
+        ]
 
-    def _chances(self, seen: Sequence[Seen]) -> Doubles:
-        scores = np.stack([item.vector for item in seen]) @ self._meaning
-        for row, item in enumerate(seen):
-            scores[row] += item.values @ self._words[item.buckets]
+    def _chances(self, seen: Sequence[Seen], words: Floats | None = None) -> Doubles:
+        scores = scores_of(seen, self.words) if words is None else words.copy()
+        if self._meaning.shape[0]:
+            scores += np.stack([item.vector for item in seen]) @ self._meaning
         scores -= scores.max(axis=1, keepdims=True)
         powers = np.exp(scores.astype(np.float64))
         chances: Doubles = powers / powers.sum(axis=1, keepdims=True)
         return chances
 
-    def chances(self, seen: Sequence[Seen]) -> Doubles:
-        """The softmax's probabilities, moved towards the labels of the corrections that mean nearly the same."""
-        chances = self._chances(seen)
+    def chances(self, seen: Sequence[Seen], words: Floats | None = None) -> Doubles:
+        """The softmax's probabilities, moved towards the labels of the corrections that mean nearly the same. `words`: the
+        texts' scores by words, where they were found together with another head's."""
+        chances = self._chances(seen, words)
         count = len(self._memory)
         if not count or not self._vectors.shape[1]:
             return chances
@@ -191,7 +195,15 @@ class OnLine:
         wrong[np.arange(len(batch)), [item.label for item in batch]] -= 1
         self._meaning -= (np.stack([item.vector for item in batch]).T @ wrong) * np.float32(STEP_MEANING)
         for item, gradient in zip(batch, wrong, strict=True):
-            self._words[item.buckets] -= np.outer(item.values, gradient * np.float32(STEP_WORDS))
+            self.words[item.buckets] -= np.outer(item.values, gradient * np.float32(STEP_WORDS))
+
+
+def scores_of(seen: Sequence[Seen], table: Floats) -> Floats:
+    """What the words of each text say: its values times its rows of the table (buckets x labels)."""
+    scores = np.zeros((len(seen), table.shape[1]), dtype=np.float32)
+    for row, item in enumerate(seen):
+        np.dot(item.values, rows_from(table, item.buckets), out=scores[row])
+    return scores
 
 
 def spoken(name: str) -> str:

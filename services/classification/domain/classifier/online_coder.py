@@ -8,7 +8,7 @@ from services.classification.domain.classifier.calibrate import Doubles
 from services.classification.domain.classifier.hierarchy import CAUSE_SURE, Coded
 from services.classification.domain.classifier.meaning import Encoder
 from services.classification.domain.classifier.model import UNKNOWN
-from services.classification.domain.classifier.online import OnLine
+from services.classification.domain.classifier.online import OnLine, Seen, scores_of
 from services.classification.domain.classifier.text import prepare
 
 
@@ -21,6 +21,11 @@ class OnLineCoder:
         """By code its names, descriptions, terms and examples, in every language. Raises ValueError without motives."""
         self.motive = OnLine(motives, encoder)
         self.cause = OnLine(causes, encoder) if causes else None
+        if self.cause is not None:
+            # One table for both, so that a text's rows of it are gathered once; each head learns in its own columns.
+            self._words = np.hstack([self.motive.words, self.cause.words])
+            cut = len(self.motive.labels)
+            self.motive.words, self.cause.words = self._words[:, :cut], self._words[:, cut:]
         self._motive_place = {code: place for place, code in enumerate(self.motive.labels)}
         self._cause_place = {code: place for place, code in enumerate(self.cause.labels)} if self.cause else {}
         self._seen = np.ones((len(self._motive_place), len(self._cause_place)))
@@ -52,18 +57,26 @@ class OnLineCoder:
         found: Doubles = within / (self._seen.sum(axis=0) / self._seen.sum())
         return found
 
+    def chances(self, seen: Sequence[Seen]) -> tuple[Doubles, Doubles | None]:
+        """The probabilities of motive and cause by text, as either head gives them."""
+        if self.cause is None:
+            return self.motive.chances(seen), None
+        both, cut = scores_of(seen, self._words), len(self.motive.labels)
+        return self.motive.chances(seen, both[:, :cut]), self.cause.chances(seen, both[:, cut:])
+
     def judge(self, texts: Sequence[str]) -> list[Coded]:
         """One coding per text, in order."""
         items = [prepare(text) for text in texts]
         if not items:
             return []
         seen = self.motive.features(items)
-        motives = self.motive.judged(items, self.motive.chances(seen))
-        if self.cause is None:
+        said, why = self.chances(seen)
+        motives = self.motive.judged(items, said)
+        if self.cause is None or why is None:
             return [Coded(item, UNKNOWN, 0.0) for item in motives]
         usual = self.usual()
         found = []
-        for item, chances in zip(motives, self.cause.chances(seen), strict=True):
+        for item, chances in zip(motives, why, strict=True):
             if item.label == UNKNOWN:
                 found.append(Coded(item, UNKNOWN, 0.0))
                 continue

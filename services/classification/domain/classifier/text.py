@@ -29,7 +29,6 @@ _QUOTED = re.compile(
 _QUOTE_LINE = re.compile(r"^[ \t]*>[^\n]*(?:\n|\Z)", re.MULTILINE)
 _REPEAT = re.compile(r"(.)\1{3,}", re.DOTALL)
 _MARKS = re.compile("[\u0300-\u034e\u0350-\u036f\u0483-\u0487]")
-_SPACES = re.compile(r"\s+")
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -55,14 +54,14 @@ def prepare(text: str) -> Prepared:
     if "&" in text:
         text = html.unescape(text)
     text = _without_quotes(text)
-    masked = bool(_MASK.search(text))
+    masked = _may_be_masked(text) and bool(_MASK.search(text))
     if masked:
         text = _MASK.sub(" ", text)
     if "@" in text or "://" in text or "www." in text:
         text = _LINK.sub(" ", text)
     if len(text) > MAX_CHARACTERS:
         text = text[: MAX_CHARACTERS * 3 // 4] + " " + text[-MAX_CHARACTERS // 4 :]
-    plain = _SPACES.sub(" ", unicodedata.normalize("NFKC", text)).strip()
+    plain = " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).split())
     if not _LETTERS.search(plain):
         return Prepared("", "", "masked" if masked else "no_words", long)
     folded = plain.casefold()
@@ -70,7 +69,13 @@ def prepare(text: str) -> Prepared:
         folded = _unmarked(unicodedata.normalize("NFD", folded))
         folded = folded.translate(_QUOTE_MARKS)
     folded = _REPEAT.sub(r"\1\1\1", folded)
-    return Prepared(f" {_SPACES.sub(' ', folded).strip()} ", plain[:ENCODED_CHARACTERS], None, long)
+    return Prepared(f" {' '.join(folded.split())} ", plain[:ENCODED_CHARACTERS], None, long)
+
+
+def _may_be_masked(text: str) -> bool:
+    """Whether a mask can stand there at all: found ten times as fast as by the pattern, and true of few texts."""
+    low = text.lower()
+    return "xx" in low or "***" in low or "___" in low or "[redacted]" in low
 
 
 _QUOTE_MARKS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "«": '"', "»": '"', "–": "-", "—": "-", "…": "."})
@@ -86,7 +91,7 @@ def _unmarked(text: str) -> str:
 def _without_quotes(text: str) -> str:
     """The text above and between quotations; all of it where nothing else would be left."""
     kept = text
-    found = _QUOTED.search(kept)
+    found = _QUOTED.search(kept) if ":" in kept or "--" in kept else None  # each of its forms has one of them
     if found is not None:
         kept = kept[: found.start()]
     if ">" in kept:

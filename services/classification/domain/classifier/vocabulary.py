@@ -1,7 +1,9 @@
 """The grams a model knows, and texts as weighted rows of them: TF-IDF with sublinear counts (Salton & Buckley 1988)."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +30,14 @@ class Rows:
     def dot(self, weights: npt.NDArray[np.floating]) -> Floats:
         """The rows times a (features x classes) matrix."""
         result = np.zeros((len(self), weights.shape[1]), dtype=np.float32)
-        for row in range(len(self)):
-            at, to = self.bounds[row], self.bounds[row + 1]
+        bounds = self.bounds.tolist()
+        for row, (at, to) in enumerate(itertools.pairwise(bounds)):
             if at < to:
-                result[row] = self.values[at:to] @ weights[self.columns[at:to]]
+                np.dot(self.values[at:to], rows_from(weights, self.columns[at:to]), out=result[row])
         return result
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Vocabulary:
     """`keys` ascending, words below 2⁶³ and pieces of words above; `idf` beside them."""
 
@@ -44,7 +46,7 @@ class Vocabulary:
 
     def rows(self, folded: Sequence[str]) -> Rows:
         """Folded texts as rows; each half (words, pieces) has length 1."""
-        parts = [self._rows(grams(batch)) for batch in batches(folded)]
+        parts = [self.rows_of(grams(batch)) for batch in batches(folded)]
         if len(parts) == 1:
             return parts[0]
         if not parts:
@@ -59,15 +61,39 @@ class Vocabulary:
             np.concatenate([part.known for part in parts]),
         )
 
-    def _rows(self, found: Grams) -> Rows:
-        size = len(self.keys)
-        place = np.searchsorted(self.keys, found.keys)
-        place[place == size] = 0
-        hit = self.keys[place] == found.keys if size else np.zeros(len(place), dtype=bool)
+    @cached_property
+    def _leading(self) -> tuple[np.uint64, Ints, int]:
+        """How far to shift a key for its first bits, where the keys with these bits begin, and how many share them at most."""
+        bits = max(1, (4 * len(self.keys)).bit_length())
+        shift = np.uint64(64 - bits)
+        count = np.bincount((self.keys >> shift).astype(np.int64), minlength=1 << bits)
+        return shift, (np.cumsum(count) - count).astype(np.int32), int(count.max(initial=0))
+
+    def _places(self, keys: Keys) -> Ints:
+        """Where each key stands, −1 for one that is not known. Keys are spread evenly, so that the first bits lead to within a
+        few places of each: a tenth of what searching in halves takes."""
+        shift, begins, most = self._leading
+        found = np.full(len(keys), -1, dtype=np.int64)
+        left, at = np.arange(len(keys)), begins[(keys >> shift).astype(np.int64)].astype(np.int64)
+        for _ in range(most):
+            inside = at < len(self.keys)
+            left, at = left[inside], at[inside]
+            held, sought = self.keys[at], keys[left]
+            same = held == sought
+            found[left[same]] = at[same]
+            beyond = held < sought
+            left, at = left[beyond], at[beyond] + 1
+        return found
+
+    def rows_of(self, found: Grams) -> Rows:
+        """The same of grams that were found already, by the learner or another model."""
+        size = max(len(self.keys), 1)
+        place = self._places(found.keys)
+        hit = place >= 0
         words = np.bincount(found.rows[: found.words], minlength=found.count)
         hits = np.bincount(found.rows[: found.words][hit[: found.words]], minlength=found.count)
-        pairs, counts = np.unique(found.rows[hit] * max(size, 1) + place[hit], return_counts=True)
-        rows, columns = np.divmod(pairs, max(size, 1))
+        pairs, counts = counted(found.rows[hit] * size + place[hit], found.count * size)
+        rows, columns = np.divmod(pairs, size)
         values = (1.0 + np.log(counts)) * self.idf[columns]
         half = rows * 2 + (columns >= np.searchsorted(self.keys, _TOP))
         norms = np.sqrt(np.bincount(half, values * values, minlength=2 * found.count))
@@ -75,6 +101,19 @@ class Vocabulary:
         bounds = np.searchsorted(rows, np.arange(found.count + 1))
         known = (hits / np.maximum(words, 1)).astype(np.float32)
         return Rows(bounds.astype(np.int64), columns.astype(np.int32), values, known)
+
+
+def rows_from(table: npt.NDArray[np.floating], places: npt.NDArray[np.integer]) -> npt.NDArray[np.floating]:
+    """Rows of a table. `take` is twice as quick as an index, and copies the whole table first where it is part of another."""
+    return table.take(places, axis=0) if table.flags.c_contiguous else table[places]
+
+
+def counted(pairs: Ints, below: int) -> tuple[Ints, Ints]:
+    """The different numbers ascending, and how often each stands there. `below`: no number reaches it; in half as many bits
+    they are sorted in half the time."""
+    short = pairs.astype(np.int32) if below < 1 << 31 else pairs
+    different, counts = np.unique(short, return_counts=True)
+    return different.astype(np.int64), counts
 
 
 def learn(folded: Sequence[str], most: int) -> Vocabulary:
@@ -98,13 +137,18 @@ def learn(folded: Sequence[str], most: int) -> Vocabulary:
 
 def batches(folded: Sequence[str]) -> list[Sequence[str]]:
     """The texts in their order, cut where about `BATCH_CHARACTERS` are reached."""
-    found: list[Sequence[str]] = []
+    return [folded[part] for part in slices(folded)]
+
+
+def slices(folded: Sequence[str], most: int = BATCH_CHARACTERS) -> list[slice]:
+    """Where texts are cut into batches of about so many characters."""
+    found: list[slice] = []
     start = size = 0
     for index, text in enumerate(folded):
         size += len(text) + 1
-        if size >= BATCH_CHARACTERS:
-            found.append(folded[start : index + 1])
+        if size >= most:
+            found.append(slice(start, index + 1))
             start, size = index + 1, 0
     if start < len(folded):
-        found.append(folded[start:])
+        found.append(slice(start, len(folded)))
     return found
