@@ -77,7 +77,8 @@ def fit(vectors: Floats, labels: Ints, classes: int, groups: Ints | None = None)
     # As it will be read back: a model gives the same answers before and after it was kept.
     model = packed(points, scale, weights.astype(np.float16).astype(np.float32))
     # Not as it will be read back: what a group is missed by is divided by as little as a thousandth, and so is the rounding.
-    inverse, exact = inverse.astype(np.float32), weights.astype(np.float32)
+    exact: Floats = weights.astype(np.float32)
+    narrow: Floats = inverse.astype(np.float32)
     without = np.empty((len(vectors), classes), dtype=np.float32)
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     size = sizes[group]
@@ -88,7 +89,7 @@ def fit(vectors: Floats, labels: Ints, classes: int, groups: Ints | None = None)
         for at in range(0, len(rows), step):
             part = rows[at : at + step]
             kernel = _kernel(vectors[part], unpacked)
-            half = (kernel @ inverse.T).reshape(-1, number, len(chosen))
+            half: Floats = (kernel @ narrow.T).reshape(-1, number, len(chosen))
             missed: Floats = (target[part] - kernel @ exact).reshape(-1, number, classes)
             without[part] = target[part] - _left_out(half, missed).reshape(len(part), classes)
     for share in range(_SHARES):

@@ -21,6 +21,8 @@ MOST_WEIGHTS = 11_000_000
 MOST_FEATURES = 150_000
 FOLDS = 4
 MIXES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
+NOT_ONE = 1e-4
+"""Share of known words below which a text has none: strange to any model, also to one that could not measure it."""
 STRANGE = 0.4
 """Share of known words below which a text counts as written in words the model never saw, whatever it was fitted on."""
 
@@ -156,7 +158,7 @@ def fit(
     groups = alike.groups(folded)
     held, known = _held_back(folded, truth, len(names), groups)
     counted = _counted(truth, groups)
-    floor = min(STRANGE, float(np.quantile(known[counted], 0.005))) if counted.any() else 0.0
+    floor = min(STRANGE, max(float(np.quantile(known[counted], 0.005)), NOT_ONE)) if counted.any() else NOT_ONE
     alone, measured = _calibrated(held[counted], None, truth[counted])
     half = Linear(words.weights.astype(np.float16).astype(np.float32), words.bias)
     model = Classifier(names, vocabulary, half, alone, floor, measures={"alone": measured})
