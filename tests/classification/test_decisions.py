@@ -145,7 +145,8 @@ def test_a_kind_nobody_gave_is_read_from_the_words_and_one_that_was_given_stays_
 # Bad input: (text, why the motive is unknown, what is said of it)
 NOTHING: list[tuple[str | None, str, str]] = [
     (None, "empty", "empty"), ("", "empty", "empty"), (" \n\t ", "empty", "empty"), ("😡😡😡 👎", "empty", "empty"),
-    ("XXXX XX/XX/XXXX xxxx", "empty", "empty"), ("4500 12-3", "empty", "empty"), ("<p><br/></p>", "empty", "empty"),
+    ("XXXX XX/XX/XXXX xxxx", "masked", "masked"), ("4500 12-3", "empty", "empty"), ("<p><br/></p>", "empty", "empty"),
+    ("[REDACTED] [redacted]", "masked", "masked"), ("**** ____ 4500", "masked", "masked"), ("XXXX 😡", "masked", "masked"),
     ("не работает интернет", "language", "language"), ("网络坏了", "language", "language"),
     ("Ich habe seit gestern kein Netz und der Techniker ist nicht gekommen", "language", "language"),
     ("Bonjour, je n'ai plus de connexion depuis hier et vous ne répondez pas", "language", "language"),

@@ -75,6 +75,23 @@ async def test_a_body_of_40_MB_is_413_before_it_is_read(intake: Running) -> None
     assert answer.status_code == 413
 
 
+async def test_a_text_of_1_MB_is_refused_with_the_limit_told_and_the_longest_allowed_is_kept_whole(
+    intake: Running, element: Make
+) -> None:
+    for text, status in (("á" * 1_000_000, 422), ("á" * 100_001, 422), ("á" * 100_000, 202)):
+        for body in (element(text=text), [element(text=text)]):
+            answer = await intake.client.post("/intake/v1/interactions", json=body, headers={"accept-language": "es"})
+            assert answer.status_code == status
+            if status == 422:
+                document = answer.json()
+                problem = (
+                    document["errors"][0] if "errors" in document else document["results"][0]["problem"]["errors"][0]
+                )
+                assert problem["pointer"].endswith("/text")
+                assert (problem["code"], problem["detail"]) == ("too-long", "Más de 100000 caracteres.")
+    assert await stored(intake) == 1
+
+
 async def test_more_elements_than_allowed_are_413_and_none_is_kept(intake: Running, element: Make) -> None:
     line = orjson.dumps(element())
     answer = await intake.client.post(

@@ -84,11 +84,11 @@ class InteractionClassified(EventData):
     evidence: list[Evidence] = Field(default_factory=list)
     precedents: list[Precedent] = Field(default_factory=list, description="nearest earlier interactions")
     unknown_because: str | None = Field(
-        default=None, description="why no motive: no_rulebook, empty, short, language, no_match or person"
+        default=None, description="why no motive: no_rulebook, empty, masked, short, language, no_match or person"
     )
     cautions: list[str] = Field(
         default_factory=list,
-        description="what made the text hard to judge: empty, short, long, language, mixed, quoted, instruction",
+        description="what made the text hard to judge: empty, masked (XXXX alone), short, long, language, mixed, quoted, instruction",
     )
     revision: int = Field(default=1, description="1 for the first decision about the interaction, then rising")
     touchpoint: str | None = None

@@ -15,6 +15,7 @@ import numpy as np
 
 from libs.events.catalogue.classifications import Evidence, Part, Precedent
 from libs.events.catalogue.interactions import Kind
+from services.classification.domain.classifier.text import only_masks
 from services.classification.domain.consequences import Consequences, Follows
 from services.classification.domain.cues import kind_of, need_of
 from services.classification.domain.lexicon import Lexicon, build
@@ -46,6 +47,8 @@ what many of them have in common comes up as a topic (R73)."""
 
 _SHORT = 4
 """Words below which one telling word is too little to say what a text is about."""
+_MASKED = {"redacted"}
+"""The one mask that is a word."""
 
 CAUSE_SURE = 0.5
 """Below this a learnt model names no cause: a wrong one sends an improvement to the wrong place."""
@@ -259,6 +262,8 @@ class Coder:
             for name, there in (("long", own.long), ("quoted", own.quoted), ("instruction", own.instruction))
             if there
         ]
+        if not set(listed) - _MASKED and only_masks(own.text):
+            return _Reading(own, [], contact.language, [], nothing, (*cautions, "masked"))
         if not listed:
             # Letters that are none of ours (Greek, Chinese …) are a language that cannot be read, not an empty text.
             foreign = any(character.isalpha() and not character.isascii() for character in own.text)
@@ -347,7 +352,7 @@ def _part(decided_by: str, confidence: float, model_version: str | None = None) 
 
 
 def _why_unknown(reading: _Reading) -> str:
-    for reason in ("empty", "language", "short"):
+    for reason in ("empty", "masked", "language", "short"):
         if reason in reading.cautions:
             return reason
     return "no_match"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from services.classification.domain.classifier import calibrate, linear, meaning
+from services.classification.domain.classifier import alike, calibrate, linear, meaning
 from services.classification.domain.classifier.calibrate import Calibration, Doubles
 from services.classification.domain.classifier.grams import Floats, Grams, Ints
 from services.classification.domain.classifier.linear import Linear
@@ -21,6 +21,8 @@ MOST_WEIGHTS = 11_000_000
 MOST_FEATURES = 150_000
 FOLDS = 4
 MIXES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
+NOT_ONE = 1e-4
+"""Share of known words below which a text has none: strange to any model, also to one that could not measure it."""
 STRANGE = 0.4
 """Share of known words below which a text counts as written in words the model never saw, whatever it was fitted on."""
 
@@ -149,8 +151,8 @@ def fit(
 ) -> Classifier:
     """A model of labelled texts. The same texts in the same order give the same model. Raises Unfit.
 
-    Temperature, mix and threshold come from answers about texts that were held back: four folds for the words, leave one
-    out for the meaning. `vocabulary`: of another head over the same texts, so that a text is read once for both.
+    Temperature, mix and threshold come from answers about texts that were held back with all their copies (`alike`): four
+    folds for the words, leave one group out for the meaning. `vocabulary`: of another head over the same texts, so that a text is read once for both.
     """
     if len(set(labels)) > MOST_LABELS:  # before the work of reading the texts
         raise Unfit("too_many_labels", labels=len(set(labels)), most=MOST_LABELS)
@@ -164,17 +166,17 @@ def fit(
         vocabulary = learn(folded, min(MOST_FEATURES, MOST_WEIGHTS // len(names)))
     rows = vocabulary.rows(folded)
     words = linear.fit(rows, len(vocabulary.keys), truth, len(names))
-    held, known = _held_back(folded, truth, len(names))
-    # A label seen once cannot be held back: what it would have been called says nothing.
-    counted = np.bincount(truth, minlength=len(names))[truth] > 1
-    floor = min(STRANGE, float(np.quantile(known[counted], 0.005))) if counted.any() else 0.0
+    groups = alike.groups(folded)
+    held, known = _held_back(folded, truth, len(names), groups)
+    counted = _counted(truth, groups)
+    floor = min(STRANGE, max(float(np.quantile(known[counted], 0.005)), NOT_ONE)) if counted.any() else NOT_ONE
     alone, measured = _calibrated(held[counted], None, truth[counted])
     half = Linear(words.weights.astype(np.float16).astype(np.float32), words.bias)
     model = Classifier(names, vocabulary, half, alone, floor, measures={"alone": measured})
     if encoder is None:
         return model
     vectors = encoder.encode([item.plain for item, _ in usable])
-    over, without = meaning.fit(vectors, truth, len(names))
+    over, without = meaning.fit(vectors, truth, len(names), groups)
     together, measured_together = _calibrated(held[counted], without[counted], truth[counted])
     return Classifier(
         names,
@@ -198,11 +200,24 @@ def _check(rows: int, classes: int) -> None:
         raise Unfit("one_label")
 
 
-def _held_back(folded: Sequence[str], truth: Ints, classes: int) -> tuple[Floats, Floats]:
-    """Scores of every text by a model that did not see it, and the share of its words that model knew."""
+def _counted(truth: Ints, groups: Ints) -> npt.NDArray[np.bool_]:
+    """Which held-back answers are evidence: one for each group of copies, whatever number of times it was sent.
+
+    A label seen in one group alone cannot be held back: what its texts would have been called says nothing.
+    """
+    pairs = np.unique(truth * len(truth) + groups)
+    often = np.bincount(pairs // len(truth), minlength=int(truth.max()) + 1)[truth] > 1
+    places = np.flatnonzero(often)
+    first = np.zeros(len(truth), dtype=bool)
+    first[places[np.unique(groups[places], return_index=True)[1]]] = True
+    return first
+
+
+def _held_back(folded: Sequence[str], truth: Ints, classes: int, groups: Ints) -> tuple[Floats, Floats]:
+    """Scores of every text by a model that saw neither it nor a copy of it, and the share of its words that model knew."""
     scores = np.full((len(folded), classes), -1.0, dtype=np.float32)
     known = np.zeros(len(folded), dtype=np.float32)
-    fold = _folds(truth)
+    fold = _folds(truth, groups)
     for number in range(FOLDS):
         out = np.flatnonzero(fold == number)
         rest = np.flatnonzero(fold != number)
@@ -217,12 +232,19 @@ def _held_back(folded: Sequence[str], truth: Ints, classes: int) -> tuple[Floats
     return scores, known
 
 
-def _folds(truth: Ints) -> Ints:
-    """Every label dealt out in turn, in a fixed disorder, so that a file sorted by date or source does not matter."""
-    order = np.lexsort(((np.arange(len(truth)) * 2_654_435_761) % (1 << 32), truth))
-    sorted_truth = truth[order]
-    folds = np.empty(len(truth), dtype=np.int64)
-    folds[order] = (np.arange(len(truth)) - np.searchsorted(sorted_truth, sorted_truth) + sorted_truth) % FOLDS
+def _folds(truth: Ints, groups: Ints) -> Ints:
+    """Every label's groups dealt out in turn, in a fixed disorder, so that a file sorted by date or source does not matter.
+
+    A group goes as one, with the label of its first text: copies on both sides of a fold would make held-back answers look
+    better than answers about new texts are.
+    """
+    first, group = np.unique(groups, return_inverse=True)
+    led = truth[first]
+    order = np.lexsort(((first * 2_654_435_761) % (1 << 32), led))
+    sorted_led = led[order]
+    dealt = np.empty(len(first), dtype=np.int64)
+    dealt[order] = (np.arange(len(first)) - np.searchsorted(sorted_led, sorted_led) + sorted_led) % FOLDS
+    folds: Ints = dealt[group]
     return folds
 
 

@@ -81,6 +81,11 @@ def _may_be_masked(text: str) -> bool:
 _QUOTE_MARKS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "«": '"', "»": '"', "–": "-", "—": "-", "…": "."})
 
 
+def only_masks(text: str) -> bool:
+    """Whether something stood in a plain text and nothing but the masks of it was handed on."""
+    return _MASK.search(text) is not None and not _LETTERS.search(_MASK.sub(" ", text))
+
+
 def _unmarked(text: str) -> str:
     """Without accents. What stands below U+0590 (Latin, Greek, Cyrillic) has them in two ranges, found six times as fast."""
     if max(text) < "\u0590":
