@@ -32,6 +32,7 @@ class Shape:
     gap: int = 0  # newest blocks left out
     trend_sd: float = 0.25  # a year
     season_sd: float = 0.5
+    year_days: float = YEAR_DAYS  # the season's
     step_sd: float = 0.8
     held: float = 0.1  # weight of the prior variances given here
     step_least: int = 15  # blocks a change must have lasted to be taken for the new usual
@@ -56,9 +57,9 @@ class Fit:
     at: int = 0
 
 
-def harmonics(days: Array, count: int) -> Array:
-    """Columns cos and sin of each yearly harmonic; `days` since any fixed day."""
-    angle = 2 * np.pi * np.asarray(days)[:, None] / YEAR_DAYS * np.arange(1, count + 1)
+def harmonics(days: Array, count: int, year: float = YEAR_DAYS) -> Array:
+    """Columns cos and sin of each yearly harmonic; `days` since any fixed day, `year` in days."""
+    angle = 2 * np.pi * np.asarray(days)[:, None] / year * np.arange(1, count + 1)
     return np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
 
 
@@ -91,9 +92,8 @@ class Baseline:
         """Shared columns for some blocks, trend counted from block `at`."""
         days = ((blocks + self.zero) * self.shape.block_days).astype(np.float64)
         years = (blocks - at) * self.shape.block_days / YEAR_DAYS
-        return np.concatenate(
-            [np.ones((len(blocks), 1)), years[:, None], harmonics(days, self.shape.harmonics)], axis=1
-        )
+        waves = harmonics(days, self.shape.harmonics, self.shape.year_days)
+        return np.concatenate([np.ones((len(blocks), 1)), years[:, None], waves], axis=1)
 
     def refit(self, at: int, counts: Array, quiet: Array, offset: Array | None = None) -> None:
         """Fit to the blocks before `at`. `counts`, `quiet` (probability of no event): series × all blocks so far."""

@@ -49,7 +49,16 @@ DAYS = Setting(
 WEEKS = Setting(
     name="week",
     block=1,
-    shape=Shape(reach=600, half_life=400.0, trust=600, step_least=26, look_from=156, look_every=12, stride=6),
+    shape=Shape(
+        year_days=364.6,  # between 52 weeks, which is what some calendars call a year, and the sun's: in ten years five days from either
+        reach=600,
+        half_life=800.0,
+        trust=600,
+        step_least=26,
+        look_from=156,
+        look_every=12,
+        stride=6,
+    ),
     kinds=Kinds(
         short=(1.5, 2.5, 3.5, 5.0),
         lasting=(0.5, 1.0, 2.0, 4.0),
