@@ -10,7 +10,7 @@ import numpy as np
 from bench.lab import Lab, note
 from bench.report import Bar, at_most
 from bench.streams import noisy
-from services.classification.domain.detection.standing import CHUNK, Setup, Standing, far_for
+from services.classification.domain.detection.standing import CHUNK, Setup, Standing
 
 DAYS = 730
 A_MONTH = 20.0
@@ -33,7 +33,7 @@ def run(lab: Lab) -> list[Bar]:
         history[begin : begin + CHUNK] = noisy(rng, part, 1.4)
     first = np.zeros(slices, dtype=np.int64)
     began, worked = time.perf_counter(), time.process_time()
-    standing = Standing.of(Setup(far=far_for(A_MONTH * slices / 100_000, slices), room=90), history, first)
+    standing = Standing.of(Setup(alarms=A_MONTH * slices / 100_000, room=90), history, first)
     cold, cpu = time.perf_counter() - began, time.process_time() - worked
     note(f"D6 cold: {cold:.1f} s, {cpu:.1f} s of them on a core")
     warm = []
