@@ -71,8 +71,9 @@ class Standing:
             panel = Panel(SETTINGS[setup.freq], first[begin : begin + CHUNK], part.shape[1] + setup.room, zero=zero)
             found = panel.catch_up(part, WATCHED)
             passed = len(found) - 1
-            for one in found[:-1] if quota is not None else []:
-                quota.learn(begin, one.odds - _cuts(setup, one))
+            if quota is not None:
+                for one in found[:-1]:
+                    quota.learn(begin, one.odds - _cuts(setup, one))
             judged.append(found[-1])
             panels.append(panel)
         if quota is not None and passed:
