@@ -17,6 +17,9 @@ from services.classification.domain.detection.baseline import Array
 WIDTH, BINS = 0.05, 400
 FADE = 0.99
 """Of what was learnt, a period: excursions of half a year ago weigh a sixth."""
+AIM = 1.4
+"""Aimed at n, 1.1 to 1.8 n alarms began (12,288 and 24,576 quiet slices of levels 0.15 to 40, 50 to 118 days after the first learning): an
+excursion may cross the cut twice, and there are somewhat more of them as time goes on. So less is aimed at."""
 ENOUGH = 50.0
 """Excursions before they are believed: the median of fifty is uncertain by a fifth. Until then Ville's bound."""
 
@@ -72,7 +75,7 @@ class Quota:
         below = float(sums[place - 1]) if place else 0.0
         median = WIDTH * (place + (total / 2 - below) / float(self.tops[place]))
         a_month = total / self.periods * self.month
-        return max(0.0, float(np.log(a_month / self.asked)) * median / float(np.log(2)))
+        return max(0.0, float(np.log(a_month * AIM / self.asked)) * median / float(np.log(2)))
 
 
 def by_rate(p: Array, rate: float) -> npt.NDArray[np.bool_]:
