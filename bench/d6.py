@@ -10,7 +10,7 @@ import numpy as np
 from bench.lab import Lab, note
 from bench.report import Bar, at_most
 from bench.streams import noisy
-from services.classification.domain.detection.standing import CHUNK, Setup, Standing, far_for
+from services.classification.domain.detection.standing import CHUNK, Setup, Standing
 
 DAYS = 730
 A_MONTH = 20.0
@@ -33,7 +33,7 @@ def run(lab: Lab) -> list[Bar]:
         history[begin : begin + CHUNK] = noisy(rng, part, 1.4)
     first = np.zeros(slices, dtype=np.int64)
     began, worked = time.perf_counter(), time.process_time()
-    standing = Standing.of(Setup(far=far_for(A_MONTH * slices / 100_000, slices), room=90), history, first)
+    standing = Standing.of(Setup(alarms=A_MONTH * slices / 100_000, room=90), history, first)
     cold, cpu = time.perf_counter() - began, time.process_time() - worked
     note(f"D6 cold: {cold:.1f} s, {cpu:.1f} s of them on a core")
     warm = []
@@ -53,15 +53,18 @@ def run(lab: Lab) -> list[Bar]:
     for slice_, count in zip(chosen.tolist(), counts.tolist(), strict=True):
         standing.add(slice_, count)
     each = (time.process_time() - began) / len(chosen) * 1e6
+    # Of few slices so few are asked for that none may come.
+    least, most = (0.0 if lab.quick else A_MONTH / 2), A_MONTH + 3 * (A_MONTH * scale) ** 0.5
     bars = [
         at_most("D6.cold", f"{slices:,} slices from {DAYS} days of history", cpu * scale, "s", 150),
         at_most("D6.warm", "all of them one day on, at worst (a day of new fits)", max(warm) * scale, "s", 30),
-        at_most(
+        Bar(
             "D6.alarms",
             f"alarms of quiet slices in {MONTH} days, {A_MONTH:g} a month asked of 100,000 ({days * scale:g} slice-days)",
             alarms * scale,
             "",
-            A_MONTH + 3 * (A_MONTH * scale) ** 0.5,
+            f"{least:g} to {most:.3g}",
+            least <= alarms * scale <= most,
         ),
         at_most("D6.one", "one new complaint", each, "us", 100),
     ]

@@ -20,6 +20,7 @@ NAMES = {
     "count": ("count", "conteo", "n", "casos", "complaints"),
     "customers": ("customers", "clientes"),
     "exposure": ("exposure", "exposicion", "exposición"),
+    "peers": ("peers", "pares"),
 }
 
 
@@ -38,6 +39,7 @@ class Named:
     name: str
     data: Series
     phase: int  # days after the period's Monday that this series writes
+    peers: str = ""  # who it is compared with by exposure: series of the same word
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class _Raw:
     counts: list[int] = field(default_factory=list)
     customers: list[int] = field(default_factory=list)  # −1: not said
     exposure: list[float] = field(default_factory=list)  # NaN: not said
+    peers: str = ""  # of its first row
 
 
 _ISO = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:[T ].*)?$")
@@ -140,7 +143,7 @@ def _row(path: Path, line: int, row: list[str], at: dict[str, int], raw: dict[st
     found.rows += 1
     held = raw.get(name)
     if held is None:
-        held = raw[name] = _Raw()
+        held = raw[name] = _Raw(peers=row[at["peers"]].strip() if "peers" in at and at["peers"] < len(row) else "")
     held.ordinals.append(ordinal)
     held.counts.append(int(count) if count.isdecimal() else _whole(path, line, count, "count"))
     if "customers" in at:
@@ -189,12 +192,16 @@ def _series(path: Path, name: str, raw: _Raw, step: int, found: Counts) -> Named
         said = np.where(said < 0, np.array(raw.counts, dtype=np.int64), said)
         customers = np.zeros(length, dtype=np.int64)
         np.add.at(customers, places, said)
-    exposure = None
+    exposure = exposed = None
     if raw.exposure:
         given = np.full(length, np.nan)
         given[places] = raw.exposure
         exposure = relative(given, counts)
-    return Named(name, Series(first, counts, customers, exposure), int(ordinals.min()) - first * step)
+        if exposure is not None:
+            begun = int(np.argmax(given > 0))
+            exposed = np.where(np.arange(length) >= begun, exposure * given[begun], 0.0)
+    data = Series(first, counts, customers, exposure, exposed)
+    return Named(name, data, int(ordinals.min()) - first * step, raw.peers)
 
 
 def relative(given: np.ndarray, counts: np.ndarray) -> np.ndarray | None:

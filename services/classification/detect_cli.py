@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from services.classification.counts_file import Counts, Named
+    from services.classification.domain.detection.chronics import Chronic
     from services.classification.domain.detection.engine import Told
 
 TEXTS: dict[str, tuple[str, str]] = {
@@ -59,7 +60,9 @@ TEXTS: dict[str, tuple[str, str]] = {
 }
 HEADER = "series,date,count,expected,upper,score,alarm,kind\n"
 
-File = Annotated[Path, typer.Argument(help="CSV: series,date,count and, if known, customers,exposure", dir_okay=False)]
+File = Annotated[
+    Path, typer.Argument(help="CSV: series,date,count and, if known, customers,exposure,peers", dir_okay=False)
+]
 
 
 class _Stop(Exception):
@@ -132,6 +135,7 @@ def _detect(
     as_json: bool,
 ) -> None:
     from services.classification.counts_file import read
+    from services.classification.domain.detection.chronics import chronics
     from services.classification.domain.detection.engine import Asked
 
     if not 0 < far <= 0.5:
@@ -144,13 +148,15 @@ def _detect(
         _note(_say("repeated", path=path, count=found.repeated))
     if len(found.formats) > 1:
         _note(_say("two_ways", path=path, count=len(found.formats)))
+    asked = Asked(far, episodes)
+    # Peers are everybody's, also when one series is explained.
+    among = chronics(freq, [named.data for named in found.series], asked, [named.peers for named in found.series])
     if explain is not None:
-        chosen = [named for named in found.series if named.name == explain]
+        chosen = [place for place, named in enumerate(found.series) if named.name == explain]
         if not chosen:
             raise _Stop(_say("no_series", series=explain))
-        found.series = chosen
-    asked = Asked(far, episodes)
-    summary = _run(found, out, freq, since, asked, explain is not None, svg)
+        found.series, among = [found.series[place] for place in chosen], [among[place] for place in chosen]
+    summary = _run(found, among, out, freq, since, asked, explain is not None, svg)
     summary |= {"freq": freq, "far": far, "episodes": episodes, "repeated": found.repeated, "read": found.rows}
     if as_json:
         sys.stdout.write(orjson.dumps(summary).decode() + "\n")
@@ -168,9 +174,17 @@ def _date(text: str) -> str:
 
 
 def _run(
-    found: "Counts", out: Path | None, freq: str, since: str | None, asked: Any, explain: bool, svg: Path | None
+    found: "Counts",
+    among: "list[Chronic | None]",
+    out: Path | None,
+    freq: str,
+    since: str | None,
+    asked: Any,
+    explain: bool,
+    svg: Path | None,
 ) -> dict[str, Any]:
     """Judge, and write in the order in which the file names its series."""
+    from services.classification.domain.detection.chronics import laid_over
     from services.classification.domain.detection.engine import judge
 
     told: dict[int, str] = {}
@@ -178,7 +192,7 @@ def _run(
     waiting = 0
     with _writing(out) as file, _progress(len(found.series)) as advance:
         for index, judged in judge(freq, [named.data for named in found.series], asked):
-            named = found.series[index]
+            named, judged = found.series[index], laid_over(judged, among[index])
             told[index] = _lines(named, freq, since, judged, summary)
             while waiting in told:
                 text = told.pop(waiting)

@@ -6,6 +6,7 @@ from libs.service.http.app import make_app
 from libs.service.http.quarantine import quarantine_routes
 from libs.service.service import Service
 from libs.service.settings import load
+from services.indicators.api.control import router as control_charts
 from services.indicators.api.reads import Reads
 from services.indicators.api.routes import router
 from services.indicators.console.assets import Assets
@@ -38,6 +39,7 @@ async def build(environment: Environment) -> Service:
     app.state.reads = Reads(engine, environment.clock, environment.vault, settings)
     app.state.assets = Assets()
     app.include_router(router)
+    app.include_router(control_charts)
     app.include_router(quarantine_routes(NAME))
     app.include_router(console)
     return Service(name=NAME, app=app, runtime=runtime)

@@ -165,6 +165,7 @@ async def test_without_a_key_nothing_is_read_and_words_need_more_than_a_reading_
         "interactions",
         "pareto",
         "touchpoints",
+        "control-chart",
         "charts/pareto",
         "export",
         "findings",

@@ -36,13 +36,15 @@ class Asked:
 class Series:
     """One series: consecutive periods from `first` (number of its day, or of its week, since 1970-01-05, a Monday).
 
-    `customers`: distinct complainants, if known; `exposure` relative to its first value, known in advance of the counts.
+    `customers`: distinct complainants, if known; `exposure` relative to its first value, known in advance of the counts;
+    `exposed`: the same in its own unit, 0 before it was first known (what peers are compared by).
     """
 
     first: int
     counts: Ints
     customers: Ints | None = None
     exposure: Array | None = None
+    exposed: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
