@@ -4,6 +4,7 @@ import itertools
 import random
 from collections import defaultdict
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,6 +171,7 @@ async def test_every_point_of_a_control_chart_opens_to_its_events_and_both_langu
             "group_by": "channel",
             "where[kind]": "complaint",
         }
+        body: dict[str, Any] = {}
         for language, title in (
             ("es", "Quejas recibidas: Gráfico de control U′ (por día)"),
             ("en", "Complaints received: U′ control chart (per day)"),
