@@ -218,13 +218,35 @@ async def live(run: Running, clock: SimulatedClock, facts: Facts) -> None:
             await operation.review(day)
 
 
-async def outcome(run: Running, facts: Facts) -> Outcome:
+async def at_once(run: Running, clock: SimulatedClock, facts: Facts) -> None:
+    """The whole year imported as history on its last day, nobody having done anything about it."""
+    year = facts.year
+    operation = Operation(run.client, clock, year, run.settle)
+    published = await run.client.post(
+        "/classification/v1/rulebook/publish",
+        content=RULEBOOK.read_bytes(),
+        headers={"Content-Type": "application/yaml"},
+    )
+    published.raise_for_status()
+    for day in range(len(year.days)):
+        await operation.house(day)
+    found = [fact for day in range(len(year.days)) for fact in facts.day(day, Effects.HISTORY)]
+    async with run.services["classification"].runtime.store.unit() as unit:
+        await outcomes.put_down(unit, list(facts.due(year.start + timedelta(days=len(year.days)))))
+    await emit(run, found)
+    await run.settle()
+    clock.advance(timedelta(seconds=10))
+    await run.settle()
+
+
+async def outcome(run: Running, facts: Facts, *, actions: bool = True) -> Outcome:
     """Findings and verdicts of a run, beside what was planted."""
     store = run.services["classification"].runtime.store
     events = store.tables.events
     result = Outcome(facts.year.seed)
     opened: list[FindingOpened] = []
     newest: dict[str, VerdictReached] = {}
+    reached: dict[str, datetime] = {}  # by finding: the end of the window that its first systemic verdict looked at
     async with store.reading() as connection:
         query = select(events.c.type, events.c.data).order_by(events.c.position)
         query = query.where(events.c.type.in_((FindingOpened.TYPE, VerdictReached.TYPE)))
@@ -234,16 +256,19 @@ async def outcome(run: Running, facts: Facts) -> Outcome:
             else:
                 verdict = VerdictReached.model_validate_json(row.data)
                 newest[verdict.verdict_id] = verdict
+                if verdict.verdict == "systemic":
+                    reached.setdefault(verdict.finding_id, verdict.evaluation.window_end)
     result.verdicts = [verdict.model_dump(mode="json") for verdict in newest.values()]
     for one in opened:
         shown = (await run.client.get(f"/classification/v1/findings/{one.finding_id}")).json()
-        day = (one.opened_at - facts.year.start).days
+        found = reached[one.finding_id]
+        day = (found - facts.year.start).days
         planted, share = _about(one.slice, facts, day)
         result.findings.append(
             Told(
                 finding_id=one.finding_id,
                 slice=dict(one.slice),
-                opened=one.opened_at.date(),
+                opened=found.date(),
                 status=shown["status"],
                 nature=shown["nature"],
                 planted=None if planted is None else planted.name,
@@ -252,7 +277,7 @@ async def outcome(run: Running, facts: Facts) -> Outcome:
                 proper=planted is not None and share >= 0.5 and one.slice.get("motive") == RULEBOOK_MOTIVES[planted.motive],
             )
         )  # fmt: skip
-    result.problems = list(_problems(result))
+    result.problems = list(_problems(result, actions=actions))
     return result
 
 
@@ -278,7 +303,7 @@ def _about(where: Mapping[str, str], facts: Facts, day: int) -> tuple[Planted | 
     return next(one for one in PLANTED if one.name == name), share
 
 
-def _problems(result: Outcome) -> Iterator[str]:
+def _problems(result: Outcome, *, actions: bool = True) -> Iterator[str]:
     """Everything that the truth of the year says and the run does not."""
     for planted in PLANTED:
         about = [one for one in result.findings if one.planted == planted.name]
@@ -302,7 +327,7 @@ def _problems(result: Outcome) -> Iterator[str]:
                 yield f"{planted.name}: slice {dict(one.slice)}"
             if one.delay is not None and one.delay > planted.allowed_delay_days and planted.sort != "chronic":
                 yield f"{planted.name}: after {one.delay} days, {planted.allowed_delay_days} allowed"
-        if planted.action_effect is not None:
+        if planted.action_effect is not None and actions:
             judged = [word for one in about for word in one.judged]
             if judged[:1] != [planted.action_effect]:
                 yield f"{planted.name}: action judged {judged}, not {planted.action_effect}"
@@ -311,31 +336,34 @@ def _problems(result: Outcome) -> Iterator[str]:
         yield f"{len(false)} false findings"
 
 
-async def play(seed: int, *, days: int = 365, coded: bool = False) -> Outcome:
-    """One year, live."""
+async def play(seed: int, *, days: int = 365, coded: bool = False, imported: bool = False) -> Outcome:
+    """One year, live or imported at once."""
     began = time.monotonic()
     year = generate(seed, START, days)
-    clock = SimulatedClock(START)
+    clock = SimulatedClock(START + timedelta(days=days) if imported else START)
     async with running(build, clock=clock) as run:
         facts = Facts(year, coded=coded)
-        await live(run, clock, facts)
-        result = await outcome(run, facts)
+        await (at_once if imported else live)(run, clock, facts)
+        result = await outcome(run, facts, actions=not imported)
     result.seconds = time.monotonic() - began
     return result
 
 
 def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.demo_year", description=__doc__)
-    parser.add_argument("seeds", nargs="*", type=int, default=[20261124])
+    parser.add_argument("seeds", nargs="*", type=int, default=[7])
     parser.add_argument(
         "--coded", action="store_true", help="motives and causes as the coder reads them from the texts"
+    )
+    parser.add_argument(
+        "--imported", action="store_true", help="as history at once; nobody acts, so no action is judged"
     )
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--verdicts", action="store_true", help="list the newest revision of every verdict")
     asked = parser.parse_args(given)
     wrong = 0
     for seed in asked.seeds:
-        result = asyncio.run(play(seed, days=asked.days, coded=asked.coded))
+        result = asyncio.run(play(seed, days=asked.days, coded=asked.coded, imported=asked.imported))
         print(f"seed {seed}: {result.seconds:.0f} s, {len(result.verdicts)} verdicts")
         for one in result.findings:
             print(

@@ -9,10 +9,11 @@ from pydantic_core import to_jsonable_python
 from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events.catalogue.finding_status import Status
 from libs.events.catalogue.findings import CauseNode, Nature
 from services.classification import tables
 from services.classification.domain.chains import Link, chains, measured
-from services.classification.domain.finding_state import Action, Finding, Investigation, Status
+from services.classification.domain.finding_state import Action, Finding, Investigation
 from services.classification.domain.likeness import Portrait, nearest, worked
 from services.classification.domain.rulebook import Rulebook
 

@@ -16,6 +16,7 @@ from services.classification.domain.effect import Days, Effect, evaluate, judge
 from services.classification.domain.findings import Action, Finding, Judge
 from services.classification.domain.numeric import Array
 from services.classification.domain.watch import fresh_days
+from services.classification.joining import within
 from services.classification.waiting import Waiting
 
 PAST_DAYS = 2 * 365
@@ -50,7 +51,7 @@ class Judging:
         since = max(first or day, day - timedelta(days=PAST_DAYS))
         if since >= day:
             return Effect("undecided", None, None, None, 0, 0)
-        own = await _own(connection, finding.slice, since, until)
+        own = await _own(connection, finding.slice, since, until, self._waiting)
         others, related = await _around(connection, finding.slice, since, until)
         days = Days(
             own=own,
@@ -66,7 +67,9 @@ class Judging:
         return effect if effect.ratio is not None else _two_sums(days, action)
 
 
-async def _own(connection: AsyncConnection, where: Mapping[str, str], since: date, until: date) -> Array:
+async def _own(
+    connection: AsyncConnection, where: Mapping[str, str], since: date, until: date, waiting: Waiting
+) -> Array:
     """Fresh complainants per day of a slice, whatever attributes it names; the sums per day hold the usual two."""
     series = _series(where)
     if series is not None:
@@ -74,12 +77,12 @@ async def _own(connection: AsyncConnection, where: Mapping[str, str], since: dat
         held = await _sums(connection, name, since, until)
         parts = [counts for (motive, at), counts in held.items() if motive == where["motive"] and place in {None, at}]
         return np.sum(parts, axis=0) if parts else np.zeros((until - since).days + 1)
-    table = tables.contacts
-    conditions: list[ColumnElement[bool]] = [table.c.counted, table.c.day <= until]
-    conditions += [table.c[attribute] == value for attribute, value in where.items() if attribute in table.c]
+    p = tables.particulars
+    conditions: list[ColumnElement[bool]] = [p.c.counted, p.c.occurred_at < waiting.midnight(until + timedelta(days=1))]
+    conditions += within(where)
     days: dict[str, list[date]] = defaultdict(list)
-    for customer, day in await connection.execute(select(table.c.customer_id, table.c.day).where(*conditions)):
-        days[customer].append(day)
+    for customer, at in await connection.execute(select(p.c.customer_id, p.c.occurred_at).where(*conditions)):
+        days[customer].append(at.astimezone(waiting.zone).date())
     found = np.zeros((until - since).days + 1)
     for own in days.values():
         for day in fresh_days(own):
@@ -91,15 +94,18 @@ async def _own(connection: AsyncConnection, where: Mapping[str, str], since: dat
 async def _around(
     connection: AsyncConnection, where: Mapping[str, str], since: date, until: date
 ) -> tuple[Array, dict[str, Array]]:
-    """What the action did not touch (other motives elsewhere), and where its complaints could go: the same motive at other
+    """What the action did not touch (other motives elsewhere; for a failure of no one motive, other places), and where its complaints could go: the same motive at other
     places, other motives at the same place. Without a place the other motives are what it did not touch."""
     name = PEERS if PEERS in where else WATCHED
     place = where.get(name)
     length = (until - since).days + 1
     others, elsewhere, otherwise = np.zeros(length), np.zeros(length), np.zeros(length)
-    motive = where.get("motive", "")
+    motive = where.get("motive")
     for (its_motive, its_place), counts in (await _sums(connection, name, since, until)).items():
-        if its_motive == motive:
+        if motive is None:
+            # Of a failure that crosses motives nothing but other places is surely untouched; without a place, nothing is.
+            others += counts if place is not None and its_place != place else 0.0
+        elif its_motive == motive:
             elsewhere += counts if its_place != place else 0.0
         elif place is not None and its_place == place:
             otherwise += counts

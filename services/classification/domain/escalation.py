@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.classification.domain.finding_state import Finding, Status
+from libs.events.catalogue.finding_status import Status
+from services.classification.domain.finding_state import Finding
 
 CONDITIONS = ("customers", "severe", "days")
 WAITING = {Status.OPENED, Status.CONFIRMED, Status.INVESTIGATED}

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from enum import StrEnum
 
 from libs.events.catalogue.base import EventData
+from libs.events.catalogue.finding_status import OVER, Status, after
 from libs.events.catalogue.findings import (
     ActionCancelled,
     ActionImplemented,
@@ -27,20 +27,6 @@ from libs.events.catalogue.findings import (
     ProposalMade,
     ProposalSettled,
 )
-
-
-class Status(StrEnum):
-    OPENED = "opened"
-    CONFIRMED = "confirmed"
-    INVESTIGATED = "investigated"
-    DISMISSED = "dismissed"
-    PLANNED = "action_planned"
-    IMPLEMENTED = "implemented"
-    JUDGED = "judged"
-    CLOSED = "closed"
-
-
-OVER = {Status.DISMISSED, Status.CLOSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +106,6 @@ class Finding:
     def open(self) -> bool:
         return self.status not in OVER
 
-    @property
-    def understood(self) -> Status:
-        """Where it stands while no action is in hand."""
-        return Status.CONFIRMED if self.investigation is None else Status.INVESTIGATED
-
 
 def evolve(state: Finding | None, event: EventData) -> Finding | None:
     """The finding after an event. Events of others leave it as it is."""
@@ -147,27 +128,29 @@ def evolve(state: Finding | None, event: EventData) -> Finding | None:
         case FindingConfirmed():
             return replace(
                 state,
-                status=_confirmed(state),
+                status=_after(state, event),
                 nature=event.nature or state.nature,
                 confirmed_by=event.by,
                 version=version,
             )
         case FindingCorrected():
             by = event.by if state.confirmed_by is None else state.confirmed_by
-            return replace(state, status=_confirmed(state), nature=event.nature, confirmed_by=by, version=version)
+            return replace(state, status=_after(state, event), nature=event.nature, confirmed_by=by, version=version)
         case FindingDismissed():
-            return replace(state, status=Status.DISMISSED, ended_at=event.at, version=version)
+            return replace(state, status=_after(state, event), ended_at=event.at, version=version)
         case FindingAssigned():
             return replace(state, owner=event.owner, version=version)
         case FindingInvestigated():
             found = Investigation(event.method, tuple(event.nodes), event.conclusion, event.by, event.at)
-            status = Status.INVESTIGATED if state.status is Status.CONFIRMED else state.status
+            status = _after(state, event)
             nature = event.nature or state.nature
             return replace(state, status=status, investigation=found, nature=nature, version=version)
         case FindingReopened():
-            return replace(state, status=state.understood, reopened=state.reopened + 1, ended_at=None, version=version)
+            return replace(
+                state, status=_after(state, event), reopened=state.reopened + 1, ended_at=None, version=version
+            )
         case FindingClosed():
-            return replace(state, status=Status.CLOSED, ended_at=event.at, version=version)
+            return replace(state, status=_after(state, event), ended_at=event.at, version=version)
         case FindingEscalated():
             return replace(state, levels=(*state.levels, event.level), version=version)
         case FindingGrouped():
@@ -182,8 +165,9 @@ def evolve(state: Finding | None, event: EventData) -> Finding | None:
             return state
 
 
-def _confirmed(state: Finding) -> Status:
-    return Status.CONFIRMED if state.status is Status.OPENED else state.status
+def _after(state: Finding, event: EventData) -> Status:
+    what = event.TYPE.removeprefix("lazo.").rsplit(".", 1)[0]
+    return after(state.status, what, investigated=state.investigation is not None)
 
 
 def _acted(
@@ -202,15 +186,15 @@ def _acted(
                 metric=event.metric,
                 slice=event.slice,
             )
-            return replace(state, status=Status.PLANNED, actions=(*state.actions, action), version=version)
+            return replace(state, status=_after(state, event), actions=(*state.actions, action), version=version)
         case ActionCancelled():
-            return _with_action(state, state.understood, version, cancelled=True)
+            return _with_action(state, _after(state, event), version, cancelled=True)
         case ActionImplemented():
-            return _with_action(state, Status.IMPLEMENTED, version, implemented_at=event.implemented_at)
+            return _with_action(state, _after(state, event), version, implemented_at=event.implemented_at)
         case ActionJudged():
             return _with_action(
                 state,
-                Status.JUDGED,
+                _after(state, event),
                 version,
                 judgement=event.judgement,
                 ratio=event.ratio,

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import assert_never
 
 from libs.events.catalogue.base import EventData
+from libs.events.catalogue.finding_status import Status
 from libs.events.catalogue.findings import (
     FindingEscalated,
     FindingGrouped,
@@ -24,7 +25,7 @@ from services.classification.domain.finding_orders import (
     SettleProposal,
     Split,
 )
-from services.classification.domain.finding_state import Finding, Status
+from services.classification.domain.finding_state import Finding
 
 SUBJECTS = ("norm", "policy", "procedure")
 OUTCOMES = ("accepted", "rejected", "withdrawn", "enacted")

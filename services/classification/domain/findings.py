@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from libs.events.catalogue.base import EventData
+from libs.events.catalogue.finding_status import OVER, Status
 from libs.events.catalogue.findings import (
     ActionCancelled,
     ActionImplemented,
@@ -43,16 +44,7 @@ from services.classification.domain.finding_orders import (
     SettleProposal,
     Split,
 )
-from services.classification.domain.finding_state import (
-    OVER,
-    Action,
-    Finding,
-    Investigation,
-    Proposal,
-    Status,
-    evolve,
-    fold,
-)
+from services.classification.domain.finding_state import Action, Finding, Investigation, Proposal, evolve, fold
 from services.classification.domain.finding_work import SPLITS, given_reason, must, words, work
 
 __all__ = [

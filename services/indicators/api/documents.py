@@ -210,6 +210,7 @@ def finding(one: Finding) -> dict[str, Any]:
     return {
         "finding_id": one.finding_id,
         "state": one.state,
+        "status": one.status.value,
         "opened_at": None if one.opened_at is None else at(one.opened_at),
         "since": None if one.since is None else at(one.since),
         "ended_at": None if one.ended_at is None else at(one.ended_at),

@@ -4,7 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from libs.events.catalogue.finding_status import Status, after
+
 State = Literal["open", "confirmed", "dismissed", "closed"]
+"""The coarse state: `open` until a person took it up, `confirmed` from then on, whatever is done about it."""
 
 # What a case is said to be under when several verdicts cover it: the gravest.
 RANK = {"systemic": 3, "isolated": 2, "not_enough_evidence": 1}
@@ -28,7 +31,7 @@ class Finding:
     """A finding as known from its events."""
 
     finding_id: str
-    state: State = "open"
+    status: Status = Status.OPENED
     opened: bool = False
     opened_at: int | None = None
     since: int | None = None
@@ -41,7 +44,6 @@ class Finding:
     owner: str | None = None
     ended_at: int | None = None
     actions: dict[str, dict[str, Any]] = field(default_factory=dict)
-    phase: str = "opened"  # the finer state: investigated, action_planned, implemented and judged among them
     named_by: str | None = None  # who said of what nature it is; None: nobody, it is inferred
     confirmed_by: str | None = None
     investigation: dict[str, Any] = field(default_factory=dict)
@@ -59,6 +61,23 @@ class Finding:
     verdicts: dict[str, Fact] = field(default_factory=dict)
     led: dict[str, str] | None = None  # slice of the verdict it was opened with; None: every verdict speaks for it
 
+    @property
+    def phase(self) -> str:
+        """The status, by the names that classification has."""
+        return self.status.value
+
+    @property
+    def state(self) -> State:
+        match self.status:
+            case Status.OPENED:
+                return "open"
+            case Status.DISMISSED:
+                return "dismissed"
+            case Status.CLOSED:
+                return "closed"
+            case _:
+                return "confirmed"
+
 
 def fold(facts: Iterable[Fact]) -> dict[str, Finding]:
     """Findings by id. The order the facts come in does not matter: they are taken by their place in the stream."""
@@ -72,12 +91,12 @@ def evolve(finding: Finding, fact: Fact) -> None:
     """Take one event into a finding."""
     data = fact.data
     finding.history.append(fact)
+    finding.status = after(finding.status, fact.what, investigated=bool(finding.investigation))
     match fact.what:
         case "verdict.reached":
             _verdict(finding, fact)
         case "finding.opened":
-            finding.opened, finding.opened_at, finding.state = True, fact.at, "open"
-            finding.ended_at, finding.phase = None, "opened"
+            finding.opened, finding.opened_at, finding.ended_at = True, fact.at, None
             finding.split_from = data.get("split_from")
             _led(finding, data)
             finding.title = dict(data.get("title") or {})
@@ -85,32 +104,19 @@ def evolve(finding: Finding, fact: Fact) -> None:
             if finding.nature == "unknown":
                 finding.nature = data.get("nature") or "unknown"
         case "finding.confirmed":
-            finding.state = "confirmed"
-            finding.phase = "confirmed" if finding.phase == "opened" else finding.phase
             finding.confirmed_by = data.get("by")
             _named(finding, data)
         case "finding.corrected":
-            finding.state = "confirmed" if finding.state == "open" else finding.state
-            finding.phase = "confirmed" if finding.phase == "opened" else finding.phase
+            finding.confirmed_by = finding.confirmed_by or data.get("by")
             _named(finding, data)
         case "finding.investigated":
-            finding.phase = "investigated" if finding.phase == "confirmed" else finding.phase
             finding.investigation = {**data, "at_us": fact.at}
             _named(finding, data)
         case "finding.reopened":
-            finding.state, finding.ended_at = "open", None
-            finding.phase = "investigated" if finding.investigation else "confirmed"
-        case "finding.dismissed":
-            finding.state, finding.ended_at, finding.phase = "dismissed", fact.at, "dismissed"
-        case "finding.closed":
-            finding.state, finding.ended_at, finding.phase = "closed", fact.at, "closed"
+            finding.ended_at = None
+        case "finding.dismissed" | "finding.closed":
+            finding.ended_at = fact.at
         case "action.planned" | "action.implemented" | "action.judged" | "action.cancelled":
-            understood = "investigated" if finding.investigation else "confirmed"
-            finding.phase = {
-                "action.planned": "action_planned",
-                "action.implemented": "implemented",
-                "action.judged": "judged",
-            }.get(fact.what, understood)
             finding.actions.setdefault(str(data.get("action_id")), {}).update(
                 {**data, "state": fact.what.removeprefix("action."), f"{fact.what.removeprefix('action.')}_us": fact.at}
             )
