@@ -121,8 +121,8 @@ class Learnt:
         self, online: Online, items: list[Prepared], vectors: Floats | None, read: Grams, found: list[list[Voice]]
     ) -> None:
         weight = online_weight(online.taught)
-        said, why = online.coder.chances(online.coder.motive.features(items, vectors, read))
-        motives = np.log(said[:, self._order] + 1e-12)
+        what, why = online.coder.chances(online.coder.motive.features(items, vectors, read))
+        motives = np.log(what[:, self._order] + 1e-12)
         causes = usual = None
         if why is not None and self._cause_order is not None:
             causes = np.log(why[:, self._cause_order] + 1e-12)

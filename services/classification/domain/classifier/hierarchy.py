@@ -42,8 +42,10 @@ class Hierarchy:
     def probabilities(self, reading: Reading) -> tuple[Doubles, Doubles | None]:
         """Calibrated probabilities by label of motive and cause."""
         rows, vectors = reading.rows, reading.vectors
-        if self.cause is None or self.joined is None:
-            return self.motive.probabilities(rows, vectors), self.cause and self.cause.probabilities(rows, vectors)
+        if self.cause is None:
+            return self.motive.probabilities(rows, vectors), None
+        if self.joined is None:
+            return self.motive.probabilities(rows, vectors), self.cause.probabilities(rows, vectors)
         both, cut = rows.dot(self.joined), len(self.motive.labels)
         return (
             self.motive.weighed(both[:, :cut] + self.motive.words.bias, vectors),
