@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.events.catalogue.findings import Verdict
 from libs.events.offload import offload
 from services.classification import tables
+from services.classification.counting import PEERS
 from services.classification.desk import open_for, slice_key
 from services.classification.domain.localisation import Contact
 from services.classification.domain.narrowing import DIMENSIONS, narrow, reach
@@ -66,7 +67,12 @@ async def home(connection: AsyncConnection, moved: Moved, finding_id: str, waiti
     if held is not None:
         return Home(held, moved.where, known=True)
     # In an order that the facts give, not the moment of opening: what is imported opens all at once.
-    query = select(table.c.finding_id, table.c.slice).where(table.c.open).order_by(table.c.since, table.c.finding_id)
+    query = (
+        select(table.c.finding_id, table.c.slice, verdicts.c.series)
+        .join(verdicts, verdicts.c.verdict_id == table.c.verdict_id, isouter=True)
+        .where(table.c.open)
+        .order_by(table.c.since, table.c.finding_id)
+    )
     open_ = [one for one in await connection.execute(query) if one.slice.keys() <= set(DIMENSIONS)]
     if moved.chronic:
         # A place that stands out among its peers is explained by what is known to fail there; a rise everywhere explains nothing.
@@ -74,6 +80,8 @@ async def home(connection: AsyncConnection, moved: Moved, finding_id: str, waiti
             if all(one.slice.get(name) == value for name, value in moved.where.items()):
                 return Home(one.finding_id, one.slice, known=True)
         return Home(finding_id, moved.where, known=False)
+    # A place that was bad from the beginning is in what is expected already, and explains no rise.
+    open_ = [one for one in open_ if one.series != PEERS]
     days = (moved.last - moved.first).days + 1
     contacts = await _contacts(connection, moved.last, reach(days), waiting)
     found = await offload(narrow, contacts, moved.last, days, moved.where, [one.slice for one in open_])

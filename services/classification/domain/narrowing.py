@@ -7,6 +7,8 @@ from datetime import date
 import numpy as np
 
 from services.classification.domain.localisation import Contact, Open, Rules, localise, silenced, window
+from services.classification.domain.localisation.findings import RENAME
+from services.classification.domain.localisation.model import Model
 
 DIMENSIONS = ("motive", "touchpoint", "location", "product", "team", "supplier", "channel", "segment", "agent")
 """Attributes a finding may be named by."""
@@ -67,5 +69,14 @@ def narrow(
         leaves = np.asarray(found.leaves, dtype=np.int64)
         inside = cube.mask(cube.chosen({name: (value,) for name, value in moved.items()}) or {})[leaves]
         if counts[leaves][inside].sum() >= TOGETHER * counts[leaves].sum():
+            return Narrowed(dict(moved))
+    if where.items() > moved.items():
+        # The slice has a name already; a narrower one has to explain the counts far better, as an open finding's has to.
+        model = Model.of(cube, counts, looked.expected, looked.noise, RULES)
+        usual = look.mean.copy()
+        usual[list(found.leaves)] /= found.ratio
+        pair = [cube.chosen({name: (value,) for name, value in one.items()}) or {} for one in (where, moved)]
+        inner, outer = (model.score(choice, cube.mask(choice), usual) for choice in pair)
+        if inner < outer + RENAME:
             return Narrowed(dict(moved))
     return Narrowed(where or dict(moved))
