@@ -280,13 +280,11 @@ def test_a_taken_port_and_an_open_directory_are_told_in_one_line_with_the_remedy
 ) -> None:
     data = server.process.environment["LAZO_DATA"]
     port = str(server.process.port)
-    (tmp_path / "a.ndjson").write_text(json.dumps(fact("file")) + "\n", "utf-8")
     for arguments, more, words in (
         (("up", "--port", port), {"LAZO_DATA": str(tmp_path / "other")}, ("cannot listen", "--port")),
         (("up", "--port", "0"), {}, (data, "in use", "--data")),
         (("migrate",), {}, (data, "in use")),
         (("rebuild", "indicators"), {}, (data, "in use", "lazo up")),
-        (("import", str(tmp_path / "a.ndjson"), "--source", "crm"), {}, (data, "in use", "--url")),
     ):
         told = lazo(server, *arguments, **more)
         assert told.returncode == 1, told.stderr
@@ -294,3 +292,14 @@ def test_a_taken_port_and_an_open_directory_are_told_in_one_line_with_the_remedy
         assert all(word in last for word in words), last
         assert "Traceback" not in told.stderr
     assert not (tmp_path / "other").exists()
+
+
+def test_a_file_imported_into_an_open_directory_goes_in_through_the_process_that_has_it_open(
+    server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "a.ndjson").write_text(json.dumps(fact("file")) + "\n", "utf-8")
+    told = lazo(server, "import", str(tmp_path / "a.ndjson"), "--source", "crm")
+    assert told.returncode == 0, told.stderr
+    again = server.client.post(INTERACTIONS, json=fact("file"))
+    assert again.json()["duplicates"] == 1, "never two writers, and it is there"
+    server.accepted |= {result["id"] for result in again.json()["results"]}
