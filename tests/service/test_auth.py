@@ -19,7 +19,7 @@ from libs.events.engines import reading
 from libs.events.vault_tables import api_keys
 from libs.service import keys
 from libs.service.environment import Environment
-from libs.service.http import check_csrf, csrf_token, end_session, sign_in, start_session
+from libs.service.http import check_csrf, csrf_token, end_session, session, sign_in, start_session
 from libs.service.keys import BadScope, Keyring, NoSuchKey, Principal
 from libs.service.service import Service
 from libs.service.testing import Running, running
@@ -227,20 +227,28 @@ async def test_one_sessions_token_does_not_serve_another(toy: Running) -> None:
     assert answer.status_code == 403
 
 
-async def test_a_session_ends_with_its_key_and_with_time(toy: Running) -> None:
+async def test_a_session_ends_with_its_key_and_with_time(toy: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimulatedClock(datetime.now(UTC))
+    monkeypatch.setattr(session, "_CLOCK", clock)
     await _signed_in(toy, "intake:read")
     await keys.revoke(toy.environment.vault, "console")
     assert (await toy.client.get("/toy/v1/things")).status_code == 401
     key = await keys.create(toy.environment.vault, "again", ["intake:read"])
     answer = await toy.client.post("/toy/sign-in", data={"key": key})
     value = httpx.Cookies(answer.cookies)["lazo_session"]
-    clock = toy.environment.clock
-    assert isinstance(clock, SimulatedClock)
     for hours, status in ((11, 200), (2, 401)):
         clock.advance(timedelta(hours=hours))
         toy.client.cookies.clear()
         headers = {"Cookie": f"lazo_session={value}"}
         assert (await toy.client.get("/toy/v1/things", headers=headers)).status_code == status
+
+
+async def test_whoever_signed_in_stays_so_while_the_demonstration_plays_its_year(toy: Running) -> None:
+    await _signed_in(toy, "intake:read")
+    clock = toy.environment.clock
+    assert isinstance(clock, SimulatedClock)
+    clock.advance(timedelta(days=365))
+    assert (await toy.client.get("/toy/v1/things")).status_code == 200
 
 
 async def test_a_cookie_that_was_made_up_is_nobody(toy: Running) -> None:
