@@ -47,21 +47,48 @@ def read_batch(
     return batch
 
 
-def single(batch: Batch) -> list[Batch]:
-    """The batch as batches of one record each, in log order per partition."""
-    following = {tp: expected for tp, (expected, _) in batch.moves.items()}
-    result = []
-    entries: list[tuple[Record, Event | None, tuple[Subscription, ...], str]] = [
-        *((record, event, wanted, "") for record, event, wanted in batch.events),
-        *((record, None, (), error) for record, error in batch.broken),
-    ]
-    for record, event, wanted, error in sorted(entries, key=lambda entry: entry[0].offset):
-        tp = TopicPartition(record.topic, record.partition)
-        one = Batch({tp: (following[tp], record.offset + 1)}, batch.partitions, size=1)
-        if event is None:
-            one.broken.append((record, error))
-        else:
-            one.events.append((record, event, wanted))
-        following[tp] = record.offset + 1
-        result.append(one)
+def by_partition(batch: Batch) -> list[Batch]:
+    """The batch as one batch for each partition, in log order."""
+    return [_part(batch, tp, _entries(batch, tp), move) for tp, move in batch.moves.items()]
+
+
+def pieces(part: Batch, alone: int, most: int) -> list[Batch]:
+    """One partition's batch in stretches: `alone` records one by one, then 1, 2, 4 … `most` together."""
+    [(tp, (at, end))] = part.moves.items()
+    entries = _entries(part, tp)
+    result, done, size = [], 0, 1
+    while done < len(entries):
+        width = 1 if done < alone else size
+        taken = entries[done : done + width]
+        size = size if done < alone else min(size * 2, most)
+        done += width
+        # The last stretch ends where the batch does: transaction markers may stand behind the last record.
+        following = taken[-1].record.offset + 1 if done < len(entries) else end
+        result.append(_part(part, tp, taken, (at, following)))
+        at = following
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    record: Record
+    event: Event | None
+    wanted: tuple[Subscription, ...]
+    error: str
+
+
+def _entries(batch: Batch, tp: TopicPartition) -> list[_Entry]:
+    found = [_Entry(record, event, wanted, "") for record, event, wanted in batch.events]
+    found += [_Entry(record, None, (), error) for record, error in batch.broken]
+    here = [one for one in found if (one.record.topic, one.record.partition) == (tp.topic, tp.partition)]
+    return sorted(here, key=lambda one: one.record.offset)
+
+
+def _part(batch: Batch, tp: TopicPartition, entries: Sequence[_Entry], move: tuple[int, int]) -> Batch:
+    part = Batch({tp: move}, batch.partitions, size=len(entries))
+    for one in entries:
+        if one.event is None:
+            part.broken.append((one.record, one.error))
+        else:
+            part.events.append((one.record, one.event, one.wanted))
+    return part

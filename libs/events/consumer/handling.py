@@ -6,12 +6,12 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events import faults
-from libs.events.consumer.batch import Batch, single
-from libs.events.consumer.discipline import Discipline, upsert_for
+from libs.events.consumer.attempts import BATCH, RECORD, STRETCH, Attempts, Place
+from libs.events.consumer.batch import Batch, by_partition, pieces
+from libs.events.consumer.discipline import Discipline
 from libs.events.envelope import Event
 from libs.events.errors import ConcurrencyConflict, describe, is_conflict, is_transient
 from libs.events.log import Record, TopicPartition
@@ -25,8 +25,7 @@ logger = logging.getLogger("lazo.consumer")
 # Conflicts with other transactions settle by going again at once; a handler that always conflicts has a bug.
 CONFLICTS = 5
 STARTS = 2  # of a batch, by different processes, that are let go by before it is gone through record by record
-BATCH = "*batch"  # the attempts of a whole batch: how many processes began it
-RECORD = "*record"  # the attempts of one record by processes that ended in the middle of it
+STRETCH_MOST = 64  # records: what the next process goes through one by one when this one ends in them
 
 
 class BreakerOpen(Exception):
@@ -35,9 +34,6 @@ class BreakerOpen(Exception):
 
 class _Rerun(Exception):
     """Roll back; count the attempts; go again."""
-
-
-Place = tuple[str, int, int, str]  # topic, partition, offset, handler
 
 
 @dataclass(slots=True)
@@ -54,8 +50,9 @@ class Handling:
     A batch goes through three modes. *Together*: every subscription gets all its events of the batch at once. When that
     fails for good, *isolated*: event by event in savepoints of one transaction, so that the culprit is found while the rest
     takes effect; it is tried `attempts` times, each counted before it is made, then parked in the transaction that moves
-    the offset. When processes died in the middle of the batch, *one by one*: a transaction for each record, its attempt
-    stored before, so that a record that kills the process is known by its count.
+    the offset. When processes died in the middle of the batch, *carefully*: one record, then two, four … up to 64 together,
+    each stretch stored before it is begun. Whoever dies in one leaves it to the next process, which goes through just that
+    stretch record by record, each attempt stored before, so that a record that kills the process is known by its count.
     """
 
     def __init__(
@@ -71,9 +68,9 @@ class Handling:
         self.discipline, self.settings = discipline, settings
         self._subscriptions = tuple(subscriptions)
         self._counted: set[TopicPartition] = set()  # whose first batch this process has counted
-        self._standing: dict[tuple[TopicPartition, int, str], int] = {}  # counts of attempts that are not over
-        self._clean: set[TopicPartition] = set()  # that have no attempts stored
-        self._careful: dict[TopicPartition, int] = {}  # to be gone through record by record, up to this offset
+        self._attempts = Attempts(store, group)
+        self._careful: dict[TopicPartition, int] = {}  # to be gone through carefully, up to this offset
+        self._suspect: dict[TopicPartition, int] = {}  # how many records at its start are gone through one by one
         self._outcomes: dict[str, deque[bool]] = {}  # of the last events that a handler tried: did it fail?
 
     async def handle(self, batch: Batch) -> None:
@@ -82,13 +79,14 @@ class Handling:
         self._check_broken(batch)
         try:
             await self._begin(batch)
-            if any(expected < self._careful.get(tp, 0) for tp, (expected, _) in batch.moves.items()):
-                for one in single(batch):
-                    await self._one_by_one(one)
-            else:
+            if not any(expected < self._careful.get(tp, 0) for tp, (expected, _) in batch.moves.items()):
                 await self._together(batch)
+                return
+            for part in by_partition(batch):
+                [(tp, (expected, _))] = part.moves.items()
+                await (self._carefully(part) if expected < self._careful.get(tp, 0) else self._together(part))
         except Exception:
-            await self._lived()
+            self._counted.difference_update(await self._attempts.lived())
             raise
 
     async def _together(self, batch: Batch) -> None:
@@ -152,8 +150,7 @@ class Handling:
         """The end of every transaction: what is parked, and the attempts that are over."""
         items = [*parked, *((record, None, Failure(ENVELOPE, error, 1)) for record, error in batch.broken)]
         await self.quarantine.park(connection, self.group, items)
-        if not self._clean.issuperset(batch.moves):
-            await self._forget_attempts(connection, batch)
+        await self._attempts.forget(connection, batch.moves)
         faults.point("consumer.handled")
 
     async def _committed(
@@ -165,9 +162,7 @@ class Handling:
         failed: Counter[str],
     ) -> None:
         faults.point("consumer.committed")
-        self._clean.update(batch.moves)
-        for place in [place for place in self._standing if place[1] < batch.moves.get(place[0], (0, 0))[1]]:
-            del self._standing[place]
+        self._attempts.over(batch.moves)
         for unit in units:
             self.store.finished(unit)
         for handler, count in tried.items():
@@ -249,21 +244,8 @@ class Handling:
 
     async def _count(self, counts: dict[Place, int]) -> dict[Place, int]:
         """Store one more attempt for each culprit before it is made."""
-        table = self.store.tables.attempts
         grown = {place: count + 1 for place, count in counts.items()}
-        self._clean.difference_update(TopicPartition(topic, partition) for topic, partition, _, _ in grown)
-        rows = [
-            {"consumer_group": self.group, "topic": t, "partition": p, "offset": o, "handler": h, "count": count}
-            for (t, p, o, h), count in grown.items()
-        ]
-        async with self.store.writing() as connection:
-            statement = upsert_for(connection)(table)
-            await connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=list(table.primary_key.columns), set_={"count": statement.excluded.count}
-                ),
-                rows,
-            )
+        await self._attempts.store_counts(grown)
         faults.point("quarantine.attempted")
         return grown
 
@@ -276,11 +258,13 @@ class Handling:
         for tp, (expected, following) in batch.moves.items():
             if tp in self._counted:
                 continue
-            starts = await self._bump(tp, expected, BATCH)
-            ended = await self._ended_in(tp, expected)
-            if starts > STARTS or ended:
-                logger.warning("%s begins %s@%d for the %d. time: record by record", self.group, tp, expected, starts)
+            starts = await self._attempts.began(tp, expected, BATCH)
+            left = await self._attempts.found(tp, expected)
+            ended = left.get(RECORD, 0)
+            if starts > STARTS or ended or STRETCH in left:
+                logger.warning("%s begins %s@%d for the %d. time: carefully", self.group, tp, expected, starts)
                 self._careful[tp] = following
+                self._suspect[tp] = max(1, left.get(STRETCH, 0))
             if ended and self.settings.careful_pause:
                 # Processes are killed for other reasons too, again and again soon after their start (memory, a deployment
                 # that does not come up). Whoever outlives the pause and then ends in this very record ends because of it.
@@ -288,64 +272,21 @@ class Handling:
             self._counted.add(tp)
         faults.point("quarantine.attempted")
 
-    async def _ended_in(self, tp: TopicPartition, offset: int) -> int:
-        """How many processes ended in the middle of this one record."""
-        table = self.store.tables.attempts
-        query = select(table.c["count"]).where(
-            table.c.consumer_group == self.group,
-            table.c.topic == tp.topic,
-            table.c.partition == tp.partition,
-            table.c.offset == offset,
-            table.c.handler == RECORD,
-        )
-        async with self.store.reading() as connection:
-            return int((await connection.execute(query)).scalar_one_or_none() or 0)
-
-    async def _bump(self, tp: TopicPartition, offset: int, handler: str) -> int:
-        """Count one more process that begins here, and say how many there were."""
-        if (standing := self._standing.get((tp, offset, handler))) is not None:
-            return standing
-        table = self.store.tables.attempts
-        row = {"consumer_group": self.group, "topic": tp.topic, "partition": tp.partition, "offset": offset}
-        self._clean.discard(tp)
-        async with self.store.writing() as connection:
-            statement = upsert_for(connection)(table).values(**row, handler=handler, count=1)
-            counted = statement.on_conflict_do_update(
-                index_elements=list(table.primary_key.columns), set_={"count": table.c["count"] + 1}
-            )
-            made = int((await connection.execute(counted.returning(table.c["count"]))).scalar_one())
-        self._standing[tp, offset, handler] = made
-        return made
-
-    async def _lived(self) -> None:
-        """The attempt failed and the process lived on, so it is taken back: a store that is away for a while must not look
-        like records that kill. Where that cannot be stored either, the process at least does not count itself again."""
-        if not self._standing:
-            return
-        table = self.store.tables.attempts
-        try:
-            async with self.store.writing() as connection:
-                for tp, offset, handler in self._standing:
-                    place = (
-                        table.c.consumer_group == self.group,
-                        table.c.topic == tp.topic,
-                        table.c.partition == tp.partition,
-                        table.c.offset == offset,
-                        table.c.handler == handler,
-                    )
-                    await connection.execute(update(table).where(*place).values(count=table.c["count"] - 1))
-                    await connection.execute(delete(table).where(*place, table.c["count"] <= 0))
-        except Exception as error:
-            if not is_transient(error) and not is_conflict(error):
-                raise
-            logger.info("%s cannot take back its attempts: %s", self.group, describe(error))
-            return
-        self._counted.difference_update([tp for tp, _, handler in self._standing if handler == BATCH])
-        self._standing.clear()
+    async def _carefully(self, part: Batch) -> None:
+        """One partition. What nobody ended in doubles: a process that is killed from outside again and again would otherwise
+        never be through a batch of 500, at two transactions a record."""
+        [tp] = part.moves
+        for piece in pieces(part, self._suspect.pop(tp, 1), STRETCH_MOST):
+            if piece.size == 1:
+                await self._one_by_one(piece)
+                continue
+            await self._attempts.began_stretch(tp, piece.moves[tp][0], piece.size)
+            faults.point("quarantine.attempted")
+            await self._together(piece)
 
     async def _one_by_one(self, one: Batch) -> None:
         tp, (expected, _) = next(iter(one.moves.items()))
-        made = await self._bump(tp, expected, RECORD)
+        made = await self._attempts.began(tp, expected, RECORD)
         faults.point("quarantine.attempted")
         if made < self.settings.attempts or not one.events:  # the starts of the batch are attempts too
             await self._together(one)
@@ -359,18 +300,6 @@ class Handling:
             await self._open(connection, one)
             await self._close(connection, one, parked)
         await self._committed(one, [], parked, {}, Counter())
-
-    async def _forget_attempts(self, connection: AsyncConnection, batch: Batch) -> None:
-        table = self.store.tables.attempts
-        for tp, (_, following) in batch.moves.items():
-            await connection.execute(
-                delete(table).where(
-                    table.c.consumer_group == self.group,
-                    table.c.topic == tp.topic,
-                    table.c.partition == tp.partition,
-                    table.c.offset < following,
-                )
-            )
 
     # The breaker.
 

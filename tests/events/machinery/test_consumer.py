@@ -202,6 +202,62 @@ async def test_a_process_that_is_killed_again_and_again_soon_after_its_start_par
     await world.check(accepted)
 
 
+async def test_a_record_that_kills_deep_in_a_long_batch_is_found_in_few_deaths(world: World) -> None:
+    """Two deaths of the batch, one of a stretch, and the attempts of the record itself: no more for 200 records than for 12."""
+    intake = await world.intake()
+    world.behaviour.deadly = {"x150"}
+    accepted = await submit(intake, world, range(200))
+    await world.settle()
+    deaths = 0
+    feedback = await world.feedback()
+    for _ in range(600):
+        [consumer] = [task for name, task in feedback._tasks.items() if name.startswith("consumer")]
+        if consumer.done():
+            assert isinstance(consumer.exception(), Crash)
+            deaths += 1
+            await world.kill(feedback)
+            feedback = await world.feedback()
+        elif (await feedback.status()).idle:
+            break
+        await asyncio.sleep(0.02)
+    assert 3 <= deaths <= 6
+    items = await feedback.quarantine.list()
+    assert {item.event_id for item in items if item.state == "parked"} == {world.draft(150).id}
+    world.behaviour.deadly = set()
+    for item in items:
+        if item.state == "parked":
+            await feedback.quarantine.replay(item.id)
+    await world.settle()
+    await world.check(accepted)
+
+
+async def test_what_was_killed_in_its_first_batch_goes_through_it_in_growing_stretches(world: World) -> None:
+    """G7. Found by sixty kills: record by record, a batch of 500 took longer than the minute in which all must be told."""
+    intake = await world.intake()
+    world.behaviour.deadly = {"x0"}
+    accepted = await submit(intake, world, range(200))
+    await world.settle()
+    feedback = await world.feedback()
+    for _ in range(2):
+        [consumer] = [task for name, task in feedback._tasks.items() if name.startswith("consumer")]
+        async with asyncio.timeout(10):
+            await asyncio.wait([consumer])
+        await world.kill(feedback)
+        feedback = await world.feedback()
+    world.behaviour.deadly = set()
+    transactions = 0
+
+    def hook(name: str) -> None:
+        nonlocal transactions
+        transactions += name == "consumer.claimed"
+
+    faults.hook = hook
+    await world.settle()
+    assert transactions < 100, "record by record again"
+    assert await feedback.quarantine.list() == []
+    await world.check(accepted)
+
+
 async def test_attempts_are_forgotten_once_the_offset_moved_on(world: World) -> None:
     intake = await world.intake()
     feedback = await world.feedback()

@@ -119,17 +119,17 @@ async def test_a_crash_at_any_point_loses_nothing_and_doubles_nothing(world: Wor
             accepted[answer] = 1
         await asyncio.sleep(0.02)
         world.clock.advance(timedelta(hours=7))
-    await _settled(world, dead)
+    await _settled(world, dead, watcher)
     world.clock.advance(timedelta(days=3))  # cases that were opened only now have their day before them
-    await _settled(world, dead)
+    await _settled(world, dead, watcher)
     for round_ in range(8, 20):  # what is done in larger batches passes a point less often
         if left == 0:
             break
         for answer in await _submit_until_answered(services, world, range(round_ * 5, round_ * 5 + 7)):
             accepted[answer] = 1
-        await _settled(world, dead)
+        await _settled(world, dead, watcher)
         world.clock.advance(timedelta(days=3))
-        await _settled(world, dead)
+        await _settled(world, dead, watcher)
     faults.hook = None
     assert not watcher.done(), watcher
     watcher.cancel()
@@ -148,8 +148,10 @@ async def _submit_until_answered(services: dict[str, Runtime], world: World, num
             await asyncio.sleep(0.01)
 
 
-async def _settled(world: World, dead: asyncio.Event) -> None:
+async def _settled(world: World, dead: asyncio.Event, watcher: asyncio.Task[None]) -> None:
     for _ in range(100):
+        if watcher.done():
+            watcher.result()  # raises why a service could not start again
         try:
             await world.settle(5)
         except TimeoutError:
