@@ -1,5 +1,7 @@
 """A batch cut into what is handled together."""
 
+import itertools
+
 from libs.events.consumer.batch import Batch, by_partition, pieces
 from libs.events.log import Record, TopicPartition
 
@@ -26,7 +28,7 @@ def test_stretches_double_and_meet_without_a_gap() -> None:
     moves = [piece.moves[HERE] for piece in found]
     assert moves[0][0] == 2
     assert moves[-1][1] == 23
-    assert all(before[1] == after[0] for before, after in zip(moves, moves[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(moves))
     assert [one.offset for piece in found for one, _ in piece.broken] == offsets
 
 
