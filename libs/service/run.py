@@ -6,7 +6,6 @@ their commits → bounded relay flush → close. A second signal ends the proces
 
 import asyncio
 import contextlib
-import gc
 import inspect
 import signal
 import socket
@@ -23,7 +22,7 @@ from libs.events.errors import is_transient
 from libs.events.log import UnknownTopic
 from libs.events.master_key import BadMasterKey
 from libs.events.vault import NewerVault, WrongMasterKey
-from libs.service import logs
+from libs.service import garbage, logs
 from libs.service.combined import Combined
 from libs.service.environment import Environment
 from libs.service.lock import DirectoryInUse
@@ -188,8 +187,7 @@ async def _main(
             await asyncio.wait([starting, until, serving], return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
-                gc.collect()
-                gc.freeze()  # what was loaded at start is never garbage: collections look at a tenth
+                garbage.settle()
                 host, port = listener.getsockname()[:2]
                 address = f"http://{'localhost' if host in {'127.0.0.1', '0.0.0.0', '::', '::1'} else host}:{port}"  # noqa: S104  # a comparison
                 environment.announce(address.replace("localhost", "[::1]" if host == "::1" else "127.0.0.1"))
