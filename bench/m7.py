@@ -13,7 +13,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bench.lab import ROOT, Failed, Lab, Served, note
 from bench.report import Bar, at_most, middle
@@ -85,7 +87,12 @@ def _has_numbers(port: int, key: str) -> bool:
         return False
     except OSError:
         return False
-    return any(point["numerator"] for point in rows["points"])
+    return has_numbers(rows)
+
+
+def has_numbers(answer: Mapping[str, Any]) -> bool:
+    """Whether a point of the chart counts anybody; months to come count nobody."""
+    return any(point["numerator"] for point in answer["points"])
 
 
 def run(lab: Lab) -> list[Bar]:

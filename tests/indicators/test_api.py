@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bench import m7
 from libs.events.clock import SimulatedClock
 from libs.service.testing import Running, running
 from services.indicators.app import build
@@ -51,6 +52,13 @@ async def test_an_indicator_answers_in_the_shape_of_the_contract_R30(site: Site)
     opened = [event for event in site.world.events if event.type == "lazo.case.opened.v1"]
     assert sum(point["numerator"] for point in body["points"]) == len(opened)
     assert body["points"][0]["period"] == "2026-01-05"
+
+
+async def test_the_chart_that_the_bench_waits_for_is_one_that_the_service_draws(site: Site) -> None:
+    """M7 once asked with a parameter that is not there, and waited ten minutes for numbers that could not come."""
+    answer = await site.client.get(m7.CHART)
+    assert answer.status_code == 200, answer.text
+    assert m7.has_numbers(answer.json())
 
 
 async def test_lists_over_many_years_are_not_refused_for_periods_they_do_not_have(site: Site) -> None:
