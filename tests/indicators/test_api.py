@@ -255,6 +255,17 @@ async def test_pareto_ranks_and_says_how_few_hold_most_R04_R08(site: Site) -> No
     assert all(item["customers"] <= item["cases"] and item["first"] <= item["last"] for item in body["items"])
 
 
+async def test_the_balance_among_the_six_components_adds_up_to_all_cases_R68(site: Site) -> None:
+    body = (await site.client.get(f"{BASE}/pareto", params={**RANGE, "by": "component"})).json()
+    names = {item["value"] for item in body["items"]}
+    assert names <= {"product", "procedures", "facilities", "systems_and_equipment", "information", "people", "unknown"}
+    assert len(names) > 1
+    assert sum(item["cases"] for item in body["items"]) == body["cases"]
+    assert body["items"][-1]["cumulative"] == pytest.approx(100)
+    for item in body["items"]:
+        assert item["share"] == pytest.approx(100 * item["cases"] / body["cases"], abs=1e-3)
+
+
 async def test_contact_points_show_problems_and_satisfaction_R28(site: Site) -> None:
     items = (await site.client.get(f"{BASE}/touchpoints", params=RANGE)).json()["items"]
     assert {item["touchpoint"] for item in items} == {"branch", "shop", "unknown"}
