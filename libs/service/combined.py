@@ -6,6 +6,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from libs.service.http.edge import SECURITY_HEADERS
+from libs.service.http.problems import STARTING, Language, Problem, negotiate_language, response_of
 from libs.service.metrics import CONTENT_TYPE, merged
 from libs.service.service import Service
 
@@ -16,7 +17,8 @@ _HEADERS = {name.decode(): value.decode() for name, value in SECURITY_HEADERS} |
 class Combined:
     """An ASGI application; services are added as they start."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: Language = "es") -> None:
+        self._language = language
         self._services: dict[str, Service] = {}
         self._complete = False
 
@@ -38,9 +40,11 @@ class Combined:
         if service is None and self._complete:
             service = self._services.get(FALLBACK) or next(iter(self._services.values()), None)
         if service is None:
-            body = {"type": "urn:lazo:problem:unavailable", "title": "starting", "status": 503, "code": "unavailable"}
-            headers = {**_HEADERS, "retry-after": "1"}
-            await Response(orjson.dumps(body), 503, headers, "application/problem+json")(scope, receive, send)
+            asked = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
+            language = negotiate_language(asked.decode("latin-1"), self._language)
+            starting = response_of(Problem.unavailable(STARTING), language)
+            starting.headers.update(_HEADERS)
+            await starting(scope, receive, send)
             return
         await service.app(scope, receive, send)
 

@@ -16,6 +16,7 @@ from libs.events.engines import glancing, reading, writing
 from libs.events.vault import Cache, Vault, instant, microseconds
 from libs.events.vault_tables import api_keys
 from libs.service.settings import SERVICES
+from libs.service.words import Words
 
 PREFIX = "lz_"
 ACTIONS = ("read", "write", "admin")
@@ -27,7 +28,11 @@ class BadScope(ValueError):
 
 
 class BadToken(ValueError):
-    """A bearer token that is not acceptable; the text says why, without quoting it."""
+    """A bearer token that is not acceptable; `words` say why, without quoting it."""
+
+    def __init__(self, words: Words) -> None:
+        super().__init__(words)
+        self.words = words
 
 
 class NoSuchKey(LookupError):

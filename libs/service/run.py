@@ -176,7 +176,7 @@ async def _main(
     whole = True
     try:
         # Serving begins before the services have started, so that health and a clear "starting" can be asked for.
-        combined = Combined()
+        combined = Combined(settings.language)
         server = _server(combined, settings)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
         services: dict[str, Service] = {}

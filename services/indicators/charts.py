@@ -137,8 +137,10 @@ def series(answer: Answer, names: Names, language: str) -> Spec:
     hourly = any("T" in label for label in query.periods.labels[:1])
     unit = UNITS[one.unit][language]
     places = [_tick(text) for text in query.periods.labels]
+    # From the first period asked about to the last: an axis over what there happens to be lays its other dates on one spot.
+    span = {"domain": [places[0], places[-1]]} if len(places) > 1 else {}
     x: Spec = {
-        "field": "period", "type": "temporal", "scale": {"type": "utc"}, "title": None,
+        "field": "period", "type": "temporal", "scale": {"type": "utc", **span}, "title": None,
         "axis": {"format": "%e %b %H:%M" if hourly else "%e %b", "labelOverlap": "greedy", "labelSeparation": 8, "grid": False, "values": places[:: max(1, -(-len(places) // 7))]},
     }  # fmt: skip
     y: Spec = {

@@ -29,6 +29,10 @@ class SourceExists(Exception):
     """A source of this id is registered already."""
 
 
+class NotSigned(ValueError):
+    """A source of this form has no secret."""
+
+
 class NoSuchSource(LookupError):
     """No source of this id."""
 
@@ -145,14 +149,14 @@ class Sources:
     async def rotate(self, name: str, keep: timedelta = KEEP, secret: bytes | None = None) -> tuple[str, datetime]:
         """Hand out a new secret; those that are live stay so for `keep`. Answers it, and when the others end.
 
-        Raises NoSuchSource, ValueError where the source's form is not signed.
+        Raises NoSuchSource, and NotSigned where the source's form is not.
         """
         found = await self.listed(name)
         if not found:
             raise NoSuchSource(name)
         handed = await self._new_secret(found[0].source, secret)
         if handed is None:
-            raise ValueError("only webhooks are signed; other sources authenticate by API key")
+            raise NotSigned
         async with self._store.unit() as unit:
             until = unit.now + keep
             await unit.connection.execute(

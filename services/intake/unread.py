@@ -12,12 +12,17 @@ from sqlalchemy.exc import IntegrityError
 
 from libs.events.store import Store
 from libs.events.vault import Unopenable, Vault
+from libs.service.words import Words
 from services.intake.domain.faults import Fault
 from services.intake.tables import unread as table
 
 
 class UnreadFull(Exception):
     """As many as may be kept are kept; somebody must look at them first."""
+
+    def __init__(self, count: int) -> None:
+        self.words = Words(f"{count} deliveries wait in quarantine", f"{count} entregas esperan en cuarentena")
+        super().__init__(self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Unreads:
         if known is not None:
             return str(known)
         if count >= self._limit:
-            raise UnreadFull(f"{count} deliveries wait in quarantine")
+            raise UnreadFull(count)
         identity = f"unr_{uuid.uuid4()}"
         row = {
             "id": identity,

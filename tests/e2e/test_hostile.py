@@ -68,6 +68,19 @@ def is_problem(answer: httpx.Response) -> dict[str, Any]:
     return document
 
 
+ALIKE = re.compile(r"/?[\w.:/-]*")  # the name of a field or a header is the same in both languages
+
+
+def assert_translated(english: dict[str, Any], spanish: dict[str, Any], where: str) -> None:
+    """The same problem, told in Spanish."""
+    assert english["code"] == spanish["code"], where
+    assert english["title"] != spanish["title"], where
+    errors = list(zip(english["errors"], spanish["errors"], strict=True))
+    for one, other in [(english, spanish), *errors]:
+        detail = one.get("detail", "")
+        assert detail != other.get("detail", "") or ALIKE.fullmatch(detail), f"{where}: {detail}"
+
+
 BODIES: dict[str, bytes] = {
     "empty": b"",
     "blank": b" \n ",
@@ -97,14 +110,20 @@ def test_no_route_of_any_service_answers_a_bad_body_with_anything_but_a_problem(
         for path, methods in described["paths"].items():
             for method in methods.keys() & {"post", "put", "patch"}:
                 filled = re.sub(r"\{[^}]+\}", "nobody", path)
-                answer = server.client.request(
-                    method, filled, content=BODIES[name], headers={"content-type": "application/json"}
+                english, answer = (
+                    server.client.request(
+                        method,
+                        filled,
+                        content=BODIES[name],
+                        headers={"content-type": "application/json", "accept-language": language},
+                    )
+                    for language in ("en", "es")
                 )
                 tried += 1
                 where = f"{method} {filled} {name}: {answer.status_code} {answer.text[:300]}"
                 assert answer.status_code < 500, where
                 if answer.status_code >= 400:
-                    is_problem(answer)
+                    assert_translated(is_problem(english), is_problem(answer), where)
                 else:
                     assert filled in MAY_SUCCEED, where
     assert tried > 20

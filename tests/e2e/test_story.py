@@ -297,7 +297,7 @@ async def the_survey_fires_by_the_clock(story: Story) -> None:
 
 
 async def the_customer_answers(story: Story, item: dict[str, Any], form: dict[str, str]) -> None:
-    """GET records nothing (R50); POST does; a second POST changes nothing."""
+    """GET records nothing (R51); POST does; a second POST changes nothing."""
     path = httpx.URL(item["link"]).raw_path.decode()
     request = f"/feedback/v1/requests/{item['request_id']}"
     async with httpx.AsyncClient(

@@ -330,7 +330,7 @@ async def test_lists_filter_and_page_by_cursor(house: House) -> None:
     assert (await house.client.get("/feedback/v1/cases", params={"state": "lost"})).status_code == 422
 
 
-async def test_r16_time_passing_marks_cases_and_ends_requests(house: House) -> None:
+async def test_r90_time_passing_marks_cases_and_ends_requests(house: House) -> None:
     await house.contact()
     await house.advance(timedelta(days=3))
     assert (await house.case())["acknowledged_late"] is True

@@ -1,12 +1,14 @@
 """`/indicators/v1` over HTTP: answers, what is behind them, and what happens to bad questions."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from bench import m7
 from libs.events.clock import SimulatedClock
@@ -15,6 +17,7 @@ from services.indicators.app import build
 from tests.indicators.world import START, World, consumed, make, publish
 
 BASE = "/indicators/v1"
+ENGLISH, SPANISH = {"Accept-Language": "en"}, {"Accept-Language": "es"}
 CONTACTS = 240
 RANGE = {"from": "2026-01-05", "to": "2026-03-01", "tz": "UTC"}
 
@@ -28,8 +31,11 @@ class Site:
     client: httpx.AsyncClient
 
 
-@pytest.fixture
-async def site() -> AsyncIterator[Site]:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Site]:
     clock = SimulatedClock(START + timedelta(days=50))
     async with running(build, clock=clock) as one:
         people = await one.environment.vault.resolve([{"email": f"p{number}@example.org"} for number in range(12)])
@@ -38,6 +44,13 @@ async def site() -> AsyncIterator[Site]:
         await publish(one.environment.log, world.events)
         await consumed(one.services["indicators"])
         yield Site(one, world, one.client)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def site() -> AsyncIterator[Site]:
+    """One for all questions: they change nothing."""
+    async with opened() as found:
+        yield found
 
 
 async def test_an_indicator_answers_in_the_shape_of_the_contract_R30(site: Site) -> None:
@@ -145,12 +158,15 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("params", "pointer"), HOSTILE)
-async def test_a_bad_parameter_is_named_and_changes_no_number(params: dict[str, str], pointer: str) -> None:
-    async with running(build, clock=SimulatedClock(START)) as one:
-        answer = await one.client.get(f"{BASE}/indicators/complaints_received", params=params)
+async def test_a_bad_parameter_is_named_and_changes_no_number(site: Site, params: dict[str, str], pointer: str) -> None:
+    path = f"{BASE}/indicators/complaints_received"
+    answer = await site.client.get(path, params=params, headers=ENGLISH)
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    spanish = (await site.client.get(path, params=params, headers=SPANISH)).json()
+    assert spanish["detail"] not in {"", answer.json()["detail"]}
+    assert spanish["errors"][0]["detail"] == spanish["detail"]
 
 
 async def test_bad_requests_elsewhere_are_problems_too(site: Site) -> None:
@@ -161,9 +177,11 @@ async def test_bad_requests_elsewhere_are_problems_too(site: Site) -> None:
         ("indicators/csat/events?part=half", 422), ("interactions?limit=100000", 422), ("customers/x/timeline?days=3", 422),
         ("indicators/csat?from=2026-01-01&from=2026-01-02", 422),
     ):  # fmt: skip
-        answer = await site.client.get(f"{BASE}/{path}")
+        answer = await site.client.get(f"{BASE}/{path}", headers=ENGLISH)
         assert answer.status_code == status, (path, answer.text)
         assert answer.headers["content-type"] == "application/problem+json", path
+        spanish = (await site.client.get(f"{BASE}/{path}", headers=SPANISH)).json()
+        assert spanish["detail"] not in {"", answer.json()["detail"]}, path
 
 
 async def test_without_a_key_nothing_is_read_and_words_need_more_than_a_reading_key(site: Site) -> None:
@@ -215,7 +233,12 @@ async def test_a_customers_and_a_cases_history_are_told_in_order_R01_R49(site: S
         assert any(item.get("words", {}).get("text") for item in body["items"])
 
 
-async def test_an_erased_persons_words_are_gone_and_the_numbers_stay_G5(site: Site) -> None:
+async def test_an_erased_persons_words_are_gone_and_the_numbers_stay_G5() -> None:
+    async with opened() as site:
+        await _erase_and_look(site)
+
+
+async def _erase_and_look(site: Site) -> None:
     person = next(event for event in site.world.events if event.type == "lazo.interaction.recorded.v1").json()[
         "customer_id"
     ]
@@ -238,6 +261,17 @@ async def test_pareto_ranks_and_says_how_few_hold_most_R04_R08(site: Site) -> No
     assert held >= 80
     assert body["items"][0]["name"].startswith("cause ")
     assert all(item["customers"] <= item["cases"] and item["first"] <= item["last"] for item in body["items"])
+
+
+async def test_the_balance_among_the_six_components_adds_up_to_all_cases_R68(site: Site) -> None:
+    body = (await site.client.get(f"{BASE}/pareto", params={**RANGE, "by": "component"})).json()
+    names = {item["value"] for item in body["items"]}
+    assert names <= {"product", "procedures", "facilities", "systems_and_equipment", "information", "people", "unknown"}
+    assert len(names) > 1
+    assert sum(item["cases"] for item in body["items"]) == body["cases"]
+    assert body["items"][-1]["cumulative"] == pytest.approx(100)
+    for item in body["items"]:
+        assert item["share"] == pytest.approx(100 * item["cases"] / body["cases"], abs=1e-3)
 
 
 async def test_contact_points_show_problems_and_satisfaction_R28(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Control charts: arithmetic against published cases and simulated streams, the view against a plain fold, the route over HTTP (R04, R32, G8)."""
+"""Control charts: arithmetic against published cases and simulated streams, the view against a plain fold, the route over HTTP (R72, G8)."""
 
 import itertools
 import random

@@ -87,6 +87,12 @@ def test_kinds_are_told_apart_R02() -> None:
     assert {prepared(kind=kind.value).values["kind"] for kind in Kind} == set(Kind)
 
 
+def test_every_way_to_talk_is_taken_and_whoever_is_no_customer_yet_too_R54() -> None:
+    assert {prepared(channel=channel.value).values["channel"] for channel in Channel} == set(Channel)
+    asking = prepared(kind="inquiry", customer={"email": "someone@example.org"})
+    assert asking.values["kind"] is Kind.INQUIRY
+
+
 def test_internal_customers_are_marked_R39() -> None:
     assert prepared(customer={"id": "7", "internal": True}).values["internal"] is True
     assert prepared().values["internal"] is False

@@ -124,7 +124,7 @@ def test_nanoseconds_are_cut_not_refused() -> None:
     assert read["occurred_at"].microsecond == 304701
 
 
-def test_numbers_stand_for_ids_R54() -> None:
+def test_numbers_stand_for_ids() -> None:
     read = one(changed(external_id=17, customer={"id": 88213}), FORM)
     assert not isinstance(read, Refused)
     assert (read["external_id"], read["customer"]["id"]) == ("17", "88213")

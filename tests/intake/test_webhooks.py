@@ -145,6 +145,9 @@ async def test_a_wrong_signature_is_401_and_leaves_nothing(intake: Running, secr
     answer = await deliver(intake, secret_text(KEY), b"{}")
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
+    headers = signed(secret_text(KEY), b"{}") | {"Accept-Language": "es"}
+    spanish = await intake.client.post("/intake/v1/webhooks/desk", content=b"{}", headers=headers)
+    assert spanish.json()["detail"].startswith("ninguna firma corresponde a un secreto vigente")
     assert (await intake.client.get("/intake/v1/quarantine")).json()["items"] == []
     assert (await intake.client.post("/intake/v1/webhooks/crm", content=b"{}")).status_code == 404
     assert (await intake.client.post("/intake/v1/webhooks/none", content=b"{}")).status_code == 404

@@ -305,8 +305,9 @@ async def issued(tmp_path: Path) -> AsyncIterator[Running]:
         yield found
 
 
-async def _try(issued: Running, token: str) -> httpx.Response:
-    return await issued.client.get("/toy/v1/things", headers={"Authorization": f"Bearer {token}"})
+async def _try(issued: Running, token: str, language: str = "en") -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}", "Accept-Language": language}
+    return await issued.client.get("/toy/v1/things", headers=headers)
 
 
 async def test_a_token_of_the_issuer_does_as_well_as_a_key(issued: Running) -> None:
@@ -337,6 +338,9 @@ BAD_TOKENS = {
 async def test_a_token_is_refused_when_it_is(issued: Running, case: str) -> None:
     answer = await _try(issued, _token(**BAD_TOKENS[case]))  # type: ignore[arg-type]  # parameters by case
     assert answer.status_code == 401, case
+    spanish = await _try(issued, _token(**BAD_TOKENS[case]), "es")  # type: ignore[arg-type]  # parameters by case
+    assert spanish.json()["title"] == "Se necesita una llave"
+    assert spanish.json()["detail"] not in {"", answer.json()["detail"]}
 
 
 @pytest.mark.parametrize("token", ["a.b.c", "eyJhbGciOiJub25lIn0.e30.", "x", "eyJ" * 3000])

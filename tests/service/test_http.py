@@ -1,7 +1,7 @@
 """The HTTP kit: every error is a problem document that names its field; limits hold; nothing personal is logged."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
 
 import httpx
@@ -190,6 +190,51 @@ async def test_what_was_wrong_is_said_in_the_readers_language_too(toy: Running) 
     assert nobody.json()["detail"] == "esta llave no se conoce, fue revocada o venció"
 
 
+async def _raw(toy: Running, method: str, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+    """What goes out to the server, which httpx's transport would tidy up."""
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", toy.client.headers["Authorization"].encode()), (b"accept-language", b"es")]
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": headers,
+        "http_version": "1.1",
+    }
+    await toy.services["toy"].app(
+        scope | {"client": None, "server": None, "scheme": "http", "root_path": ""}, receive, send
+    )
+    assert scope["method"] == method, "servers look at it again: for HEAD they send no body"
+    changing = {b"x-request-id"}
+    headers_sent = {name: value for name, value in sent[0]["headers"] if name not in changing}
+    return sent[0]["status"], headers_sent, b"".join(message["body"] for message in sent[1:])
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/toy/health/live", "/toy/health/ready", "/toy/docs", "/toy/openapi.json", "/toy/v1/things", "/toy/v1/nothing"],
+)
+async def test_head_answers_wherever_get_does_with_its_headers_and_no_body(toy: Running, path: str) -> None:
+    """RFC 9110, 9.3.2."""
+    status, headers, body = await _raw(toy, "GET", path)
+    assert body
+    assert int(headers[b"content-length"]) == len(body)
+    assert await _raw(toy, "HEAD", path) == (status, headers, b"")
+
+
+async def test_head_is_counted_as_head_under_the_routes_name(fresh: Running) -> None:
+    assert (await fresh.client.head("/toy/v1/things")).status_code == 200
+    assert 'method="HEAD",route="/toy/v1/things"' in (await fresh.client.get("/toy/metrics")).text
+
+
 async def test_the_openapi_document_describes_the_errors_that_are_answered(toy: Running) -> None:
     document = (await toy.client.get("/toy/openapi.json")).json()
     assert "HTTPValidationError" not in document["components"]["schemas"]
@@ -204,7 +249,9 @@ async def test_the_openapi_document_describes_the_errors_that_are_answered(toy: 
 async def test_a_method_that_is_not_there_says_which_are(toy: Running) -> None:
     answer = await toy.client.delete("/toy/v1/count")
     assert "GET" in _problem(answer, 405, "method-not-allowed")["detail"]
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD"
+    spanish = await toy.client.delete("/toy/v1/count", headers={"Accept-Language": "es"})
+    assert spanish.json()["detail"] == "DELETE no es posible aquí; se admite: GET, HEAD"
 
 
 async def test_an_unexpected_error_is_told_by_id_and_logged_without_what_people_wrote(toy: Running) -> None:

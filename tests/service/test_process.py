@@ -212,8 +212,9 @@ def test_while_the_broker_is_away_it_says_that_it_is_starting_and_still_ends_cle
             time.sleep(0.05)
         answer = httpx.get(f"{toy.address}/health/ready", timeout=5)
         assert (answer.status_code, answer.json()["reasons"]) == (503, {"services": "starting"})
-        answer = httpx.get(f"{toy.address}/toy/v1/count", timeout=5)
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        for language, detail in (("es", "el servicio está arrancando"), ("en", "the service is starting")):
+            answer = httpx.get(f"{toy.address}/toy/v1/count", timeout=5, headers={"Accept-Language": language})
+            assert (answer.status_code, answer.headers["retry-after"], answer.json()["detail"]) == (503, "1", detail)
         assert toy.stop()[0] == 0
 
 

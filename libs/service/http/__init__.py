@@ -17,6 +17,7 @@ from libs.service.http.problems import Language as Language
 from libs.service.http.problems import Problem as Problem
 from libs.service.http.problems import Words as Words
 from libs.service.http.problems import from_validation as from_validation
+from libs.service.http.problems import one_of as one_of
 from libs.service.http.problems import pointer_of as pointer_of
 from libs.service.http.problems import register_titles as register_titles
 from libs.service.http.problems import said as said

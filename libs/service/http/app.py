@@ -13,9 +13,11 @@ from libs.service.http.auth import require
 from libs.service.http.edge import Edge, Endpoint, request_id
 from libs.service.http.openapi import described
 from libs.service.http.problems import (
+    STARTING,
     FieldError,
     Language,
     Problem,
+    Words,
     from_validation,
     negotiate_language,
     response_of,
@@ -88,16 +90,29 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     # Starlette's default detail is the status phrase, which the title says already.
-    detail = "" if error.detail == HTTPStatus(error.status_code).phrase else str(error.detail)
+    told = "" if error.detail == HTTPStatus(error.status_code).phrase else str(error.detail)
+    # What Starlette and FastAPI say themselves is about bodies and forms they could not take apart.
+    detail = Words(told, "no se pudo leer el cuerpo" if told else "")
+    headers = dict(error.headers or {})
     if error.status_code == 405:
-        detail = f"{request.method} is not possible here; allowed: {(error.headers or {}).get('Allow', '')}"
-    elif error.status_code == 400 and "body" in detail:
+        allowed = headers["Allow"] = _allowed(headers.get("Allow", ""))
+        detail = Words(
+            f"{request.method} is not possible here; allowed: {allowed}",
+            f"{request.method} no es posible aquí; se admite: {allowed}",
+        )
+    elif error.status_code == 400 and "body" in told:
         # FastAPI read the body itself and failed: let the strict reader say where.
         try:
             await read_body(request)
         except Problem as problem:
             return await _on_problem(request, problem)
-    return await _on_problem(request, Problem(error.status_code, "", detail, headers=error.headers or {}))
+    return await _on_problem(request, Problem(error.status_code, "", detail, headers=headers))
+
+
+def _allowed(allow: str) -> str:
+    """Routes know GET only; the edge answers HEAD wherever they do."""
+    methods = {method.strip() for method in allow.split(",") if method.strip()}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
@@ -163,7 +178,7 @@ def _common_routes(app: FastAPI, service: str, fixed: dict[str, Endpoint]) -> No
     async def status(request: Request) -> dict[str, Any]:
         running: Service | None = app.state.service
         if running is None:
-            raise Problem.unavailable("the service is starting")
+            raise Problem.unavailable(STARTING)
         found = await running.runtime.status()
         return {
             "behind": found.behind,

@@ -50,7 +50,7 @@ async def authenticate(request: Request) -> Principal:
             try:
                 principal = await environment.tokens.principal(credentials)
             except BadToken as error:
-                raise Problem(401, "unauthenticated", str(error), headers=_CHALLENGE) from None
+                raise Problem(401, "unauthenticated", error.words, headers=_CHALLENGE) from None
     else:
         principal = await from_cookie(request)
         if principal is None:

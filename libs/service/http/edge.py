@@ -49,7 +49,13 @@ _QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 class BodyTooLarge(Problem):
     def __init__(self, limit: int) -> None:
         super().__init__(
-            413, "too-large", f"a body may have {limit} bytes; split it, or use `lazo import`", extra={"limit": limit}
+            413,
+            "too-large",
+            Words(
+                f"a body may have {limit} bytes; split it, or use `lazo import`",
+                f"un cuerpo puede tener {limit} bytes; divídalo, o use `lazo import`",
+            ),
+            extra={"limit": limit},
         )
 
 
@@ -89,9 +95,13 @@ class Edge:
         called = _TRACEPARENT.match(trace) is not None
         if not called:
             trace = f"00-{raw[24:56]}-{raw[56:]}-00"
-        span, trace = tracing.begin(self.metrics.service, scope["method"], trace, called=called)
+        method: str = scope["method"]
+        # RFC 9110, 9.3.2: wherever GET answers, HEAD does, with the same headers and no body. Routes know GET only.
+        inner = {**scope, "method": "GET"} if method == "HEAD" else scope
+        span, trace = tracing.begin(self.metrics.service, method, trace, called=called)
         id_token, trace_token = request_id.set(identity), event_traceparent.set(trace)
         state: dict[str, Any] = scope.setdefault("state", {})
+        inner["state"] = state
         state["request_id"], state["traceparent"] = identity, trace
         status = 500
         sent = broken = False
@@ -101,6 +111,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 status, sent = message["status"], True
                 _complete(message, identity)
+            elif method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         self.in_flight += 1
@@ -119,12 +131,12 @@ class Edge:
                     headers={"Retry-After": "1"},
                 )
             limited = body.begin(headers)
-            endpoint = self.fixed.get(path) if scope["method"] in _READ else None
+            endpoint = self.fixed.get(path) if method in _READ else None
             if endpoint is not None:
                 scope["route"] = _Fixed(path)
-                await (await endpoint(Request(scope, receive)))(scope, receive, answer)
+                await (await endpoint(Request(inner, receive)))(inner, receive, answer)
             else:
-                await self.app(scope, limited, answer)
+                await self.app(inner, limited, answer)
         except Problem as raised:
             problem = raised
         except asyncio.CancelledError:
@@ -150,8 +162,9 @@ class Edge:
                 if not broken:
                     language = negotiate_language(headers.get(b"accept-language"), self.language)
                     await response_of(problem, language, identity)(scope, receive, answer)
+            scope.setdefault("route", inner.get("route"))
             route = self._account(scope, status, time.perf_counter() - started, identity)
-            tracing.end(span, scope["method"], route, status)
+            tracing.end(span, method, route, status)
             request_id.reset(id_token)
             event_traceparent.reset(trace_token)
         if broken:

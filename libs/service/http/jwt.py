@@ -15,6 +15,7 @@ from jwt import PyJWK, PyJWKSet
 from libs.events.clock import Clock
 from libs.service.keys import BadToken, Principal
 from libs.service.settings import Settings
+from libs.service.words import Words
 
 log = structlog.get_logger("lazo.jwt")
 
@@ -41,11 +42,13 @@ class Tokens:
         try:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError:
-            raise BadToken("this is no JSON Web Token") from None
+            raise BadToken(Words("this is no JSON Web Token", "esto no es un JSON Web Token")) from None
         if header.get("alg") not in self._algorithms:
-            raise BadToken("the token's algorithm is not accepted here")
+            raise BadToken(
+                Words("the token's algorithm is not accepted here", "aquí no se acepta el algoritmo del token")
+            )
         if str(header.get("typ", "JWT")).lower() not in {"at+jwt", "application/at+jwt", "jwt"}:
-            raise BadToken("this token is not meant for access")
+            raise BadToken(Words("this token is not meant for access", "este token no es de acceso"))
         key = await self._key(header.get("kid"))
         try:
             claims: dict[str, Any] = jwt.decode(
@@ -63,15 +66,20 @@ class Tokens:
                 },
             )
         except jwt.PyJWTError as error:
-            raise BadToken(f"the token is not acceptable: {type(error).__name__}") from None
+            name = type(error).__name__
+            raise BadToken(Words(f"the token is not acceptable: {name}", f"el token no es aceptable: {name}")) from None
         now = self._clock.now().timestamp()
         try:
             if now >= float(claims["exp"]) + LEEWAY_SECONDS:
-                raise BadToken("the token has expired")
+                raise BadToken(Words("the token has expired", "el token venció"))
             if now < float(claims.get("nbf", 0)) - LEEWAY_SECONDS:
-                raise BadToken("the token is not valid yet")
+                raise BadToken(Words("the token is not valid yet", "el token aún no es válido"))
         except (TypeError, ValueError) as error:
-            raise error if isinstance(error, BadToken) else BadToken("exp and nbf must be numbers") from None
+            raise (
+                error
+                if isinstance(error, BadToken)
+                else BadToken(Words("exp and nbf must be numbers", "exp y nbf deben ser números"))
+            ) from None
         granted = claims.get("scope", claims.get("scp", ()))
         scopes = granted.split() if isinstance(granted, str) else [str(scope) for scope in granted or ()]
         return Principal(str(claims.get("client_id") or claims["sub"]), frozenset(scopes))
@@ -86,7 +94,7 @@ class Tokens:
                     await self._refresh()
         key = self._keys.get(kid)
         if key is None:
-            raise BadToken("the issuer has no such key")
+            raise BadToken(Words("the issuer has no such key", "el emisor no tiene esa llave"))
         return key
 
     async def _refresh(self) -> None:

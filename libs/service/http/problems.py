@@ -3,14 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal, Self
+from typing import Any
 
 import orjson
 from starlette.responses import Response
 
-Language = Literal["es", "en"]
+from libs.service.words import Language as Language
+from libs.service.words import Words as Words
+from libs.service.words import joined as joined
+from libs.service.words import one_of as one_of
+from libs.service.words import said as said
 
 MEDIA_TYPE = "application/problem+json"
+STARTING = Words("the service is starting", "el servicio está arrancando")
 
 # code -> (English, Spanish). The code is what programs go by: it never changes; `type` is urn:lazo:problem:<code>.
 TITLES: dict[str, tuple[str, str]] = {
@@ -47,28 +52,6 @@ _BY_STATUS = {
     406: "not-acceptable", 408: "timeout", 409: "conflict", 412: "precondition-failed", 413: "too-large",
     415: "unsupported-media-type", 422: "invalid", 429: "too-many-requests", 500: "internal", 503: "unavailable",
 }  # fmt: skip
-
-
-class Words(str):
-    """A sentence in both languages: English itself, Spanish as `es`."""
-
-    __slots__ = ("es",)
-    es: str
-
-    def __new__(cls, en: str, es: str) -> Self:
-        words = super().__new__(cls, en)
-        words.es = es
-        return words
-
-
-def said(text: str, language: Language) -> str:
-    """A text in the reader's language, as far as it is there in both."""
-    return text.es if language == "es" and isinstance(text, Words) else text
-
-
-def joined(texts: Sequence[str]) -> Words:
-    """Several sentences as one."""
-    return Words("; ".join(texts), "; ".join(said(text, "es") for text in texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,19 +183,61 @@ _SPANISH = {
     "date_parsing": "debe ser una fecha, por ejemplo 2026-03-31",
     "date_from_datetime_parsing": "debe ser una fecha, por ejemplo 2026-03-31",
     "date_from_datetime_inexact": "debe ser una fecha sin hora",
+    "date_past": "debe ser una fecha pasada",
+    "date_future": "debe ser una fecha futura",
+    "datetime_past": "debe ser un momento pasado",
+    "datetime_future": "debe ser un momento futuro",
+    "datetime_object_invalid": "debe ser una fecha con hora, por ejemplo 2026-03-31T14:05:00-05:00",
+    "timezone_naive": "sobra la zona horaria",
+    "timezone_offset": "no tiene el desfase horario que se espera",
+    "time_type": "debe ser una hora, por ejemplo 14:05:00",
+    "time_parsing": "debe ser una hora, por ejemplo 14:05:00",
+    "time_delta_type": "debe ser una duración",
+    "time_delta_parsing": "debe ser una duración",
     "list_type": "debe ser una lista",
+    "tuple_type": "debe ser una lista",
+    "set_type": "debe ser una lista",
+    "frozen_set_type": "debe ser una lista",
+    "iterable_type": "debe ser una lista",
     "too_long": "a lo sumo {max_length} elementos",
     "too_short": "al menos {min_length} elementos",
     "dict_type": "debe ser un objeto",
+    "mapping_type": "debe ser un objeto",
+    "dataclass_type": "debe ser un objeto",
+    "invalid_key": "los nombres deben ser textos",
+    "none_required": "debe ser null",
+    "multiple_of": "debe ser múltiplo de {multiple_of}",
+    "int_parsing_size": "el número es demasiado grande",
+    "string_unicode": "contiene medio par sustituto Unicode",
+    "string_not_ascii": "debe ser un texto ASCII",
+    "decimal_type": "debe ser un número decimal",
+    "decimal_parsing": "debe ser un número decimal",
+    "decimal_max_digits": "a lo sumo {max_digits} cifras",
+    "decimal_max_places": "a lo sumo {decimal_places} decimales",
+    "decimal_whole_digits": "a lo sumo {whole_digits} cifras antes de la coma",
+    "uuid_type": "debe ser un UUID",
+    "uuid_parsing": "debe ser un UUID",
+    "uuid_version": "debe ser un UUID de la versión {expected_version}",
+    "url_type": "debe ser una dirección web",
+    "url_parsing": "debe ser una dirección web",
+    "union_tag_invalid": "uno de: {expected_tags}",
+    "union_tag_not_found": "falta {discriminator}",
+    "json_type": "debe ser un texto JSON",
+    "json_invalid": "no es JSON válido",
+    "recursion_loop": "se contiene a sí mismo",
     "model_type": "debe ser un objeto",
     "model_attributes_type": "debe ser un objeto",
 }
 
 
-def _in_spanish(error: Mapping[str, Any], english: str) -> str:
-    template = _SPANISH.get(error["type"])
-    if template is None:
-        return english
+def _in_spanish(error: Mapping[str, Any]) -> str:
+    told = error.get("ctx", {})
+    if isinstance(told.get("es"), str):  # a PydanticCustomError of ours
+        return str(told["es"])
+    raised = told.get("error")
+    if isinstance(raised, ValueError) and raised.args and isinstance(raised.args[0], Words):
+        return raised.args[0].es
+    template = _SPANISH.get(error["type"], "no es un valor admitido")
     context = {
         name: str(value).replace("' or '", "', '").replace(" or ", " o ")
         for name, value in error.get("ctx", {}).items()
@@ -231,7 +256,7 @@ def from_validation(
         location = [*prefix, *error["loc"]]
         text = str(error["msg"]).removeprefix("Value error, ")
         where = str(location[-1]) if location else "body"
-        words = Words(f"{where}: {text}", f"{'el cuerpo' if where == 'body' else where}: {_in_spanish(error, text)}")
+        words = Words(f"{where}: {text}", f"{'el cuerpo' if where == 'body' else where}: {_in_spanish(error)}")
         found.append(FieldError(pointer_of(location), _CODES.get(error["type"], error["type"]), words))
     return found
 

@@ -8,14 +8,14 @@ from libs.events.quarantine import NotParked, Outcome, Parked, Quarantine
 from libs.events.runtime import Runtime
 from libs.service.http.auth import require
 from libs.service.http.paging import Paging, paging
-from libs.service.http.problems import Problem, Words
+from libs.service.http.problems import STARTING, Problem, Words
 
 
 def runtime(request: Request) -> Runtime:
     """Dependency. Problem 503 while the service starts."""
     running = request.app.state.service
     if running is None:
-        raise Problem.unavailable("the service is starting")
+        raise Problem.unavailable(STARTING)
     found: Runtime = running.runtime
     return found
 
@@ -80,8 +80,10 @@ def quarantine_routes(service: str) -> APIRouter:
             return _outcome(await store.discard(id, reason))
         except NotParked:
             raise Problem(404, "", Words("nothing of this id is parked", "nada con este id está apartado")) from None
-        except ValueError as error:
-            raise Problem.field("/query/reason", "missing", str(error)) from None
+        except ValueError:
+            raise Problem.field(
+                "/query/reason", "missing", Words("discarding needs a reason", "para descartar hace falta un motivo")
+            ) from None
 
     @router.post("/consumers/resume", summary="Let consumers go on that the breaker stopped", dependencies=[admin])
     async def resume(found: Runtime = Depends(runtime)) -> dict[str, Any]:

@@ -130,18 +130,29 @@ def _unreadable(raw: bytes, error: orjson.JSONDecodeError) -> Problem:
                 f"byte {wrong.start} is not UTF-8; send UTF-8, or a file through `lazo import` with its encoding",
                 f"el byte {wrong.start} no es UTF-8; envíe UTF-8, o un archivo por `lazo import` con su codificación",
             ),
-            (FieldError("", "not-utf-8", f"invalid byte 0x{raw[wrong.start]:02x} at offset {wrong.start}"),),
+            (
+                FieldError(
+                    "",
+                    "not-utf-8",
+                    Words(
+                        f"invalid byte 0x{raw[wrong.start]:02x} at offset {wrong.start}",
+                        f"byte 0x{raw[wrong.start]:02x} no válido en la posición {wrong.start}",
+                    ),
+                ),
+            ),
         )
-    where = f"line {error.lineno}, column {error.colno}"
     text = raw[max(0, error.pos - 1) : error.pos + 8]
-    hint = ""
+    hint = Words("", "")
     if any(word in text for word in (b"NaN", b"Inf")):
-        hint = "; NaN and Infinity are not JSON"
+        hint = Words("; NaN and Infinity are not JSON", "; NaN e Infinity no son JSON")
     elif "surrogate" in error.msg:
-        hint = "; a lone surrogate is no character"
-    return Problem(
-        400, "bad-json", f"{error.msg} at {where}{hint}", (FieldError("", "not-json", f"offset {error.pos}{hint}"),)
+        hint = Words("; a lone surrogate is no character", "; medio par sustituto no es un carácter")
+    detail = Words(
+        f"{error.msg} at line {error.lineno}, column {error.colno}{hint}",
+        f"no es JSON en la línea {error.lineno}, columna {error.colno}{hint.es}",
     )
+    offset = Words(f"offset {error.pos}{hint}", f"posición {error.pos}{hint.es}")
+    return Problem(400, "bad-json", detail, (FieldError("", "not-json", offset),))
 
 
 class _Members(dict[str, Any]):

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
-from libs.service.http import Paging, Principal, Problem, paging, require
+from libs.service.http import Paging, Principal, Problem, one_of, paging, require
 from services.feedback import views
 from services.feedback.api.context import Context, case_answer, problem_of
 from services.feedback.domain.refusals import Refused
@@ -26,7 +26,7 @@ def cases_router(context: Context) -> APIRouter:
         overdue: Annotated[bool | None, Query(description="open and unanswered past the due date")] = None,
     ) -> dict[str, Any]:
         if state is not None and state not in views.CASE_STATES:
-            raise Problem.field("/query/state", "not-allowed", f"state: one of {', '.join(views.CASE_STATES)}")
+            raise Problem.field("/query/state", "not-allowed", one_of(views.CASE_STATES, "state"))
         async with context.store.reading() as connection:
             items = await views.cases(
                 connection,
@@ -44,7 +44,7 @@ def cases_router(context: Context) -> APIRouter:
         async with context.store.reading() as connection:
             found = await views.case(connection, case_id, context.clock.now())
             if found is None:
-                raise problem_of(Refused("unknown_case"), request)
+                raise problem_of(Refused("unknown_case"))
             requests = await views.requests(
                 connection, channel=None, state="all", case_id=case_id, now=context.clock.now(), after=None, limit=500
             )

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Depends, Header, Request
 from starlette.responses import Response
 
 from libs.events.errors import ConcurrencyConflict
-from libs.service.http import FieldError, Principal, Problem, idempotent, negotiate, require
+from libs.service.http import FieldError, Principal, Problem, Words, idempotent, require
 from services.feedback import views
 from services.feedback.api.context import Context, case_answer, problem_of
 from services.feedback.api.models import (
@@ -42,16 +42,16 @@ def commands_router(context: Context) -> APIRouter:
             try:
                 async with context.store.unit() as unit:
                     if match is not None:
-                        await _must_match(context, request, unit, case_id, match)
+                        await _must_match(unit, case_id, match)
                     await context.desk.apply(unit, [Task(case_id, order)])
                     found = await views.case(unit.connection, case_id, unit.now)
                     assert found is not None
                     response = case_answer(found)
                     await once.keep(unit.connection, response)
             except Refused as refused:
-                raise problem_of(refused, request) from None
+                raise problem_of(refused) from None
             except ConcurrencyConflict:
-                raise _moved_on(request) from None
+                raise _moved_on() from None
             return response
 
     @command("acknowledge", "The customer was told that the case was received")
@@ -111,21 +111,18 @@ def commands_router(context: Context) -> APIRouter:
     return router
 
 
-async def _must_match(context: Context, request: Request, unit: Any, case_id: str, match: str) -> None:
+async def _must_match(unit: Any, case_id: str, match: str) -> None:
     found = await views.case(unit.connection, case_id, unit.now)
     if found is None:
         raise Refused("unknown_case")
     wanted = {tag.strip().removeprefix("W/").strip('"') for tag in match.split(",")}
     if "*" not in wanted and str(found["version"]) not in wanted:
-        raise _moved_on(request, found["version"])
+        raise _moved_on(found["version"])
 
 
-def _moved_on(request: Request, version: int | None = None) -> Problem:
-    spanish = negotiate(request) == "es"
-    detail = (
-        "El caso cambió entretanto: léalo de nuevo y decida."
-        if spanish
-        else "The case has changed: read it again and decide."
+def _moved_on(version: int | None = None) -> Problem:
+    detail = Words(
+        "The case has changed: read it again and decide.", "El caso cambió entretanto: léalo de nuevo y decida."
     )
     extra = {} if version is None else {"version": version}
     return Problem(412, "precondition-failed", detail, (FieldError("/headers/if-match", "stale", detail),), extra=extra)

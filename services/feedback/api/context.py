@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fastapi import Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
@@ -14,7 +13,7 @@ from libs.events.clock import Clock
 from libs.events.errors import ConcurrencyConflict
 from libs.events.store import Store
 from libs.events.vault import Vault
-from libs.service.http import FieldError, Problem, negotiate
+from libs.service.http import FieldError, Problem, Words
 from services.feedback.desk import Desk, Task
 from services.feedback.domain.calendars import Calendar
 from services.feedback.domain.refusals import Refused
@@ -50,9 +49,9 @@ class Context:
         raise AssertionError("unreachable")
 
 
-def problem_of(refused: Refused, request: Request) -> Problem:
-    """The refusal as a problem document, in the reader's language: 422 for a wrong command, 409 for a wrong moment."""
-    text = refused.text(negotiate(request))
+def problem_of(refused: Refused) -> Problem:
+    """The refusal as a problem document: 422 for a wrong command, 409 for a wrong moment."""
+    text = Words(refused.text("en"), refused.text("es"))
     if refused.code in {"unknown_case", "unknown_request"}:
         return Problem(404, "not-found", text)
     code = refused.code.replace("_", "-")

@@ -79,5 +79,7 @@ class AnswerIn(_Body):
     @model_validator(mode="after")
     def _of_some_request(self) -> "AnswerIn":
         if self.request_id is None and self.token is None:
-            raise PydanticCustomError("unnamed-request", "request_id or token is needed")
+            raise PydanticCustomError(
+                "unnamed-request", "request_id or token is needed", {"es": "hace falta request_id o token"}
+            )
         return self

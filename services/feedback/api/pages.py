@@ -162,7 +162,7 @@ def pages_router(context: Context) -> APIRouter:
     pages = Pages(context)
     style = (FOLDER / "static" / "page.css").read_bytes()
 
-    @router.api_route("/feedback/s/{token}", methods=["GET", "HEAD"], response_model=None)
+    @router.get("/feedback/s/{token}", response_model=None)
     async def show(request: Request, token: str) -> Response:
         return await pages.show(request, token)
 

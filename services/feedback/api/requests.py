@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from libs.events.catalogue.interactions import Channel
 from libs.events.errors import ConcurrencyConflict
-from libs.service.http import Paging, Principal, Problem, idempotent, negotiate, paging, require
+from libs.service.http import Paging, Principal, Problem, Words, idempotent, negotiate, one_of, paging, require
 from services.feedback import views
 from services.feedback.api.context import Context, not_ahead, problem_of
 from services.feedback.api.models import AnswerIn, StatusIn, StatusOfIn
@@ -72,7 +72,7 @@ def requests_router(context: Context) -> APIRouter:
         """The request id is the idempotency key of every attempt: report `accepted` before sending, and it is not listed
         again. A sweep begins without a cursor; `wait` holds the answer back until there is something."""
         if state not in views.REQUEST_STATES:
-            raise Problem.field("/query/state", "not-allowed", f"state: one of {', '.join(views.REQUEST_STATES)}")
+            raise Problem.field("/query/state", "not-allowed", one_of(views.REQUEST_STATES, "state"))
         loop = asyncio.get_running_loop()
         end = loop.time() + wait
         while True:
@@ -87,7 +87,7 @@ def requests_router(context: Context) -> APIRouter:
         async with context.store.reading() as connection:
             rows = await views.request_rows(connection, [request_id])
         if request_id not in rows:
-            raise problem_of(Refused("unknown_request"), request)
+            raise problem_of(Refused("unknown_request"))
         return views.request_view(rows[request_id])
 
     @router.post("/requests/{request_id}/status", summary="What became of a request")
@@ -118,7 +118,7 @@ def requests_router(context: Context) -> APIRouter:
             results = await _each(context, request, given, list(range(len(given))), _answer_of)
             if not many:
                 if isinstance(results[0], Refused):
-                    raise problem_of(results[0], request)
+                    raise problem_of(results[0])
                 content: Any = results[0]
             else:
                 content = {"results": [_element(index, result, request) for index, result in enumerate(results)]}
@@ -188,10 +188,9 @@ async def _each(
         try:
             refusals = await context.do(tasks)
         except ConcurrencyConflict:
-            detail = (
-                "se está escribiendo el mismo caso" if negotiate(request) == "es" else "the same case is being written"
-            )
-            raise Problem.unavailable(detail) from None
+            raise Problem.unavailable(
+                Words("the same case is being written", "se está escribiendo el mismo caso")
+            ) from None
         for index, refusal in refusals.items():
             results[of_task[index]] = refusal
     return results
@@ -199,7 +198,7 @@ async def _each(
 
 def _element(index: int, result: dict[str, Any] | Refused, request: Request) -> dict[str, Any]:
     if isinstance(result, Refused):
-        problem = problem_of(result, request).document(negotiate(request))
+        problem = problem_of(result).document(negotiate(request))
         return {"index": index, "status": "rejected", "problem": problem}
     return {"index": index, **result}
 
@@ -208,7 +207,7 @@ async def _single(
     context: Context, request: Request, result: dict[str, Any] | Refused, request_id: str
 ) -> dict[str, Any]:
     if isinstance(result, Refused):
-        raise problem_of(result, request)
+        raise problem_of(result)
     async with context.store.reading() as connection:
         rows = await views.request_rows(connection, [request_id])
     return views.request_view(rows[request_id])

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 
 from libs.service.http.app import negotiate
 from libs.service.http.auth import require
-from libs.service.http.problems import Problem
+from libs.service.http.problems import Problem, Words
 from libs.service.keys import Principal
 from services.indicators.api import documents
 from services.indicators.api.parameters import Wrong, choice, documented, instant_of, query_of, single
@@ -70,9 +70,11 @@ async def control_chart(
         try:
             kind = kind_of(one, chart) or "g"
         except NoChart:
-            raise Wrong(
-                "of", "no-such-chart", f"{one.code} has no {chart} chart; counts have both, shares laney"
-            ) from None
+            words = Words(
+                f"{one.code} has no {chart} chart; counts have both, shares laney",
+                f"{one.code} no tiene gráfico {chart}; los conteos tienen ambos, las proporciones laney",
+            )
+            raise Wrong("of", "no-such-chart", words) from None
     except Wrong as wrong:
         raise Problem.fields([wrong.error]) from None
     async with desk.open() as (connection, t):

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from starlette.datastructures import QueryParams
 
-from libs.service.http.problems import FieldError, Problem
+from libs.service.http.problems import FieldError, Problem, Words, one_of
 from services.indicators.domain.crosswalk import Carry
 from services.indicators.domain.periods import (
     GRANULARITIES,
@@ -29,14 +29,28 @@ MOST_VALUES, LONGEST = 200, 200
 CORE = frozenset({"from", "to", "granularity", "group_by", "as_of", "rulebook", "carry", "tz"})
 SPAN = timedelta(days=30)
 _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
+_NO_OFFSET = Words(
+    "the time has no offset; write Z or -05:00 after it", "la hora no tiene desfase; escriba Z o -05:00 después de ella"
+)
 
 
 class Wrong(Exception):
     """One parameter is wrong."""
 
-    def __init__(self, name: str, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.error = FieldError(f"/query/{name}", code, f"{name}: {detail}")
+    def __init__(self, name: str, code: str, words: Words) -> None:
+        super().__init__(words)
+        self.words = Words(f"{name}: {words}", f"{name}: {words.es}")
+        self.error = FieldError(f"/query/{name}", code, self.words)
+
+
+def unknown(name: str, known: Iterable[str], more: str = "") -> Wrong:
+    """A parameter nobody reads here."""
+    listed = ", ".join(sorted(known)) + more
+    return Wrong(
+        name[:60],
+        "unknown-parameter",
+        Words(f"not known here; there are {listed}", f"no se conoce aquí; hay {listed}"),
+    )
 
 
 def instant_of(name: str, text: str, zone: ZoneInfo, *, end: bool = False) -> datetime:
@@ -50,16 +64,21 @@ def instant_of(name: str, text: str, zone: ZoneInfo, *, end: bool = False) -> da
             found = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text)
     except (ValueError, OverflowError):
         raise Wrong(
-            name, "not-a-time", "a date (2026-03-01) or a time with its offset (2026-03-01T00:00:00-05:00)"
+            name,
+            "not-a-time",
+            Words(
+                "a date (2026-03-01) or a time with its offset (2026-03-01T00:00:00-05:00)",
+                "una fecha (2026-03-01) o una hora con su desfase (2026-03-01T00:00:00-05:00)",
+            ),
         ) from None
     if found.tzinfo is None:
-        raise Wrong(name, "no-offset", "the time has no offset; write Z or -05:00 after it")
+        raise Wrong(name, "no-offset", _NO_OFFSET)
     try:
         found = found.astimezone(UTC)
     except OverflowError:
         found = _LATEST + timedelta(days=1)
     if not _EARLIEST <= found <= _LATEST:
-        raise Wrong(name, "out-of-range", "between the years 1900 and 2200")
+        raise Wrong(name, "out-of-range", Words("between the years 1900 and 2200", "entre los años 1900 y 2200"))
     return found
 
 
@@ -67,7 +86,7 @@ def single(params: QueryParams, name: str) -> str | None:
     """The value of a parameter that may stand once. Raises Wrong."""
     given = params.getlist(name)
     if len(given) > 1:
-        raise Wrong(name, "repeated", "stands there more than once")
+        raise Wrong(name, "repeated", Words("stands there more than once", "está más de una vez"))
     return given[0] if given and given[0] != "" else None
 
 
@@ -77,7 +96,7 @@ def whole_number(params: QueryParams, name: str) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise Wrong(name, "not-a-number", "a whole number")
+        raise Wrong(name, "not-a-number", Words("a whole number", "un número entero"))
     return int(text)
 
 
@@ -87,7 +106,7 @@ def choice(params: QueryParams, name: str, allowed: Iterable[str], default: str)
     if text is None:
         return default
     if text not in known:
-        raise Wrong(name, "not-allowed", f"one of {', '.join(known)}")
+        raise Wrong(name, "not-allowed", one_of(known))
     return text
 
 
@@ -100,12 +119,15 @@ def _split(params: QueryParams) -> tuple[list[tuple[str, str]], dict[str, list[s
             plain.append((name, value))
             continue
         if match[1] not in DIMENSIONS:
-            raise Wrong(name[:60], "unknown-dimension", f"one of {', '.join(DIMENSIONS)}")
+            raise Wrong(name[:60], "unknown-dimension", one_of(DIMENSIONS))
         if len(value) > LONGEST or "\0" in value:
-            raise Wrong(name, "too-long", f"at most {LONGEST} characters, none of them NUL")
+            words = Words(
+                f"at most {LONGEST} characters, none of them NUL", f"a lo sumo {LONGEST} caracteres, ninguno NUL"
+            )
+            raise Wrong(name, "too-long", words)
         where.setdefault(match[1], []).append(value)
         if len(where[match[1]]) > MOST_VALUES:
-            raise Wrong(name, "too-many", f"at most {MOST_VALUES} values")
+            raise Wrong(name, "too-many", Words(f"at most {MOST_VALUES} values", f"a lo sumo {MOST_VALUES} valores"))
     return plain, where
 
 
@@ -132,14 +154,16 @@ def _query(params: QueryParams, now: datetime, default_zone: str, known: set[str
     plain, where = _split(params)
     for name, _ in plain:
         if name not in known:
-            raise Wrong(
-                name[:60], "unknown-parameter", f"not known here; there are {', '.join(sorted(known))}, where[…]"
-            )
+            raise unknown(name, known, ", where[…]")
     name = single(params, "tz") or default_zone
     try:
         zone = zone_of(name)
-    except ValueError as error:
-        raise Wrong("tz", "unknown-time-zone", str(error)) from None
+    except ValueError:
+        words = Words(
+            f"{name[:60]!r} is no time zone; write it as in America/Bogota",
+            f"«{name[:60]}» no es una zona horaria; escríbala como America/Bogota",
+        )
+        raise Wrong("tz", "unknown-time-zone", words) from None
     as_of = single(params, "as_of")
     known_at = None if as_of is None else instant_of("as_of", as_of, zone, end=True)
     end_text, start_text = single(params, "to"), single(params, "from")
@@ -156,7 +180,7 @@ def _query(params: QueryParams, now: datetime, default_zone: str, known: set[str
     )
     granularity = choice(params, "granularity", GRANULARITIES, "day")
     if end <= start:
-        raise Wrong("to", "empty-range", "lies before `from`")
+        raise Wrong("to", "empty-range", Words("lies before `from`", "es anterior a `from`"))
     try:
         # 300 years have 3,600 months; by days a list over three years would be refused for periods it does not have.
         spans = (
@@ -165,9 +189,11 @@ def _query(params: QueryParams, now: datetime, default_zone: str, known: set[str
             else periods(start, end, _granularity(granularity), zone, limit)
         )
     except TooManyPeriods:
-        raise Wrong(
-            "granularity", "too-many-periods", f"more than {limit} periods; take a coarser one or a shorter range"
-        ) from None
+        words = Words(
+            f"more than {limit} periods; take a coarser one or a shorter range",
+            f"más de {limit} periodos; tome uno más largo o un rango más corto",
+        )
+        raise Wrong("granularity", "too-many-periods", words) from None
     found = Query(
         periods=spans,
         zone=zone,
@@ -204,11 +230,11 @@ def _group_by(params: QueryParams) -> tuple[str, ...]:
             if part == "":
                 continue
             if part not in DIMENSIONS:
-                raise Wrong("group_by", "unknown-dimension", f"one of {', '.join(DIMENSIONS)}")
+                raise Wrong("group_by", "unknown-dimension", one_of(DIMENSIONS))
             if part not in names:
                 names.append(part)
     if len(names) > 3:
-        raise Wrong("group_by", "too-many", "at most three dimensions")
+        raise Wrong("group_by", "too-many", Words("at most three dimensions", "a lo sumo tres dimensiones"))
     return tuple(names)
 
 

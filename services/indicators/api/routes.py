@@ -13,7 +13,16 @@ from libs.service.http.problems import FieldError, Problem, Words
 from libs.service.keys import Principal
 from services.indicators import charts
 from services.indicators.api import documents
-from services.indicators.api.parameters import Wrong, choice, documented, instant_of, query_of, single, whole_number
+from services.indicators.api.parameters import (
+    Wrong,
+    choice,
+    documented,
+    instant_of,
+    query_of,
+    single,
+    unknown,
+    whole_number,
+)
 from services.indicators.api.reads import OPENS_WORDS, Reads, holidays_of, reads
 from services.indicators.domain.periods import instant, micros
 from services.indicators.domain.query import Query
@@ -101,7 +110,11 @@ async def events(
         try:
             query = query.only(period)
         except KeyError:
-            raise Problem.field("/query/period", "unknown-period", "period: not one of the range's periods") from None
+            raise Problem.field(
+                "/query/period",
+                "unknown-period",
+                Words("period: not one of the range's periods", "period: no es uno de los periodos del rango"),
+            ) from None
     after = None if pages.position is None else (int(pages.position[0]), str(pages.position[1]))
     async with desk.open() as (connection, t):
         found = await drill.behind(
@@ -163,7 +176,10 @@ async def crosswalk(
         try:
             found = await moves(connection, t, query, by, before, after)
         except NoVersion as missing:
-            text = f"there is no version {missing.args[0]} of the rulebook"
+            version = missing.args[0]
+            text = Words(
+                f"there is no version {version} of the rulebook", f"no hay una versión {version} del libro de reglas"
+            )
             raise Problem.field("/query/before", "unknown-version", text) from None
     return documents.crosswalk(found, before, after, by, documents.section_of(names, by), language)
 
@@ -200,7 +216,10 @@ async def interactions(
             raise Problem.field(
                 f"/query/where[{name}]",
                 "not-here",
-                f"contacts are not filtered by {name}; the events of an indicator are",
+                Words(
+                    f"contacts are not filtered by {name}; the events of an indicator are",
+                    f"los contactos no se filtran por {name}; los eventos de un indicador sí",
+                ),
             )
     before = None if pages.position is None else (int(pages.position[0]), str(pages.position[1]))
     async with desk.open() as (connection, t):
@@ -233,7 +252,7 @@ def as_of(request: Request, desk: Reads, *also: str) -> int | None:
     try:
         for name in params:
             if name not in allowed:
-                raise Wrong(name[:60], "unknown-parameter", f"not known here; there are {', '.join(sorted(allowed))}")
+                raise unknown(name, allowed)
         text = single(params, "as_of")
         zone = zone_of(desk.settings.time_zone)
         return None if text is None else micros(instant_of("as_of", text, zone, end=True))

@@ -254,7 +254,7 @@ async def causes(visit: Visit) -> Values:
     try:
         by = choice(params, "by", DIMENSIONS, "motive")
     except Wrong as wrong:
-        raise Problem(422, "", wrong.error.detail) from None
+        raise Problem(422, "", wrong.words) from None
     if "from" in params or "to" in params:
         query, chosen = asked(visit, "by", "days", whole=True), None
         link = urlencode(rest(visit, "by", "lang"))

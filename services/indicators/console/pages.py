@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from libs.service.http.app import negotiate
-from libs.service.http.problems import Problem, said
+from libs.service.http.problems import Problem, Words, said
 from libs.service.http.session import check_csrf, csrf_token, end_session, from_cookie, sign_in, start_session
 from libs.service.keys import Principal
 from services.indicators.api.reads import Reads
@@ -174,14 +174,14 @@ async def _login(request: Request, target: str, error: str = "", status: int = 2
 async def _form(request: Request) -> dict[str, str]:
     body = await request.body()
     if len(body) > 10_000:
-        raise Problem(413, "too-large", "this form has two fields")
+        raise Problem(413, "too-large", Words("this form has two fields", "este formulario tiene dos campos"))
     try:
         return {
             name: values[0]
             for name, values in parse_qs(body.decode(), keep_blank_values=True, max_num_fields=20).items()
         }
     except ValueError:
-        raise Problem(400, "", "this is no form") from None
+        raise Problem(400, "", Words("this is no form", "esto no es un formulario")) from None
 
 
 @console.post("/login")

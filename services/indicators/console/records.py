@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from libs.service.http.problems import Problem
 from libs.service.http.quarantine import shown
 from services.indicators.api import documents
-from services.indicators.console.render import MESSAGES
+from services.indicators.console.render import MESSAGES, Voice
 from services.indicators.console.shared import (
     PAGE,
     Values,
@@ -86,6 +86,13 @@ async def customers(visit: Visit) -> Values:
     }
 
 
+def _who(voice: Voice, by: str) -> str:
+    """Who did it: a person by name, one of our services as what people know it by, a channel by its word."""
+    if by.startswith("channel:"):
+        return voice.t("by.channel", channel=voice.maybe("channel", by.removeprefix("channel:")))
+    return voice.maybe("by", by)
+
+
 async def _timeline(visit: Visit, entries: list[timelines.Entry]) -> list[Values]:
     voice = visit.voice
     async with visit.desk.open() as (connection, t):
@@ -122,6 +129,8 @@ async def _timeline(visit: Visit, entries: list[timelines.Entry]) -> list[Values
                 found = names_of.get(str(value))
                 facts.append((voice.t("fact.finding"), found or str(value)))
                 continue
+            elif name == "by":
+                text = _who(voice, str(value))
             else:
                 text = code_name(voice, documents.section_of(names, name), name, str(value))
             facts.append((voice.maybe("fact", name), text))

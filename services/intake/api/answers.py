@@ -8,12 +8,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from libs.service.http.app import negotiate
-from libs.service.http.problems import MEDIA_TYPE, Language, register_titles
+from libs.service.http.problems import MEDIA_TYPE, Language, Words, register_titles
 from services.intake.acceptance import Result
-from services.intake.domain.faults import TITLES, problem
+from services.intake.domain.faults import TITLES, Fault, problem, sentence
 
 register_titles({name: (english, spanish) for name, (spanish, english) in TITLES.items()})
 _SHOWN = 100  # faults listed at the top of an all-bad answer; each result has all of its own
+
+
+def words_of(fault: Fault) -> Words:
+    """The fault's sentence, in whichever language will be asked for."""
+    return Words(sentence(fault.code, "en", fault.values), sentence(fault.code, "es", fault.values))
 
 
 def answer(results: Sequence[Result], *, single: bool, request: Request) -> Response:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from libs.events.cloudevent import BATCH, InvalidCloudEvent
-from libs.service.http.app import negotiate
 from libs.service.http.problems import FieldError, Problem, Words
+from services.intake.api.answers import words_of
 from services.intake.cloudevents import from_events
-from services.intake.domain.faults import Fault, Refused, sentence
+from services.intake.domain.faults import Fault, Refused
 from services.intake.domain.reading import Form, Read, array, lines, one, value, without_bom
 
 _NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
@@ -53,7 +53,7 @@ async def elements_of(request: Request, form: Form, most: int) -> Elements:
     if b"ce-specversion" in headers or kind.startswith("application/cloudevents"):
         return _limited(_events(request, body, form), most)
     if not body or body.isspace():
-        raise _unreadable(request, Fault("", "empty-body"))
+        raise _unreadable(Fault("", "empty-body"))
     body = without_bom(body)
     if kind in _NDJSON:
         return _limited(Elements(await _lines(body, form), single=False), most)
@@ -70,10 +70,10 @@ async def elements_of(request: Request, form: Form, most: int) -> Elements:
         try:
             return _limited(Elements(array(body, form), single=False), most)
         except Refused as refusal:
-            raise _unreadable(request, refusal.faults[0]) from None
+            raise _unreadable(refusal.faults[0]) from None
     read = one(body, form)
     if isinstance(read, Refused) and read.faults[0].code in _UNREADABLE and not read.faults[0].pointer:
-        raise _unreadable(request, read.faults[0])
+        raise _unreadable(read.faults[0])
     return Elements([read], single=True)
 
 
@@ -97,7 +97,7 @@ def _events(request: Request, body: bytes, form: Form) -> Elements:
         found = from_events(request.headers, without_bom(body))
     except InvalidCloudEvent as error:
         fault = Fault("", "unreadable-event", {"reason": str(error)})
-        raise _unreadable(request, fault) from None
+        raise _unreadable(fault) from None
     reads = [event if isinstance(event, Refused) else value(event, form) for event in found]
     return Elements(reads, single=kind != BATCH)
 
@@ -119,7 +119,7 @@ def _limited(elements: Elements, most: int) -> Elements:
     return elements
 
 
-def _unreadable(request: Request, fault: Fault) -> Problem:
-    detail = sentence(fault.code, negotiate(request), fault.values)
+def _unreadable(fault: Fault) -> Problem:
+    detail = words_of(fault)
     code = _UNREADABLE.get(fault.code, "bad-request")
     return Problem(400, code, detail, (FieldError(fault.pointer, fault.code, detail),))

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Query
 
 from libs.service.http.auth import require
-from libs.service.http.problems import Problem
+from libs.service.http.problems import Problem, Words
 from services.intake.parts import Parts
 
 _ADMIN = Depends(require("intake:admin"))
@@ -29,7 +29,12 @@ def router(parts: Parts) -> APIRouter:
         done = None if person is None else await parts.erasure.erase(parts.store, person, reason)
         if done is None:
             raise Problem(
-                404, "not-found", "no such person: never known, or erased before and known no more by this id"
+                404,
+                "not-found",
+                Words(
+                    "no such person: never known, or erased before and known no more by this id",
+                    "no existe esa persona: nunca se conoció, o se borró antes y ya no se conoce por este id",
+                ),
             )
         return {
             "customer_id": done.customer_id,

@@ -127,7 +127,9 @@ def effects_of(request: Request) -> Effects:
     try:
         return Effects(asked)
     except ValueError:
-        raise Problem.field("/effects", "not-allowed", "effects is live or history") from None
+        raise Problem.field(
+            "/effects", "not-allowed", Words("effects is live or history", "effects es live o history")
+        ) from None
 
 
 async def _take(request: Request, principal: Principal, parts: Parts, form: Form, accept: Accept) -> Response:

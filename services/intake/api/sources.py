@@ -8,17 +8,17 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from starlette.responses import JSONResponse, Response
 
-from libs.service.http.app import negotiate
 from libs.service.http.auth import require
 from libs.service.http.idempotency import idempotent
 from libs.service.http.paging import Paging, paging
-from libs.service.http.problems import FieldError, Problem, Words
+from libs.service.http.problems import FieldError, Problem, Words, one_of
 from libs.service.keys import Principal
 from services.intake.adapters import ADAPTERS
+from services.intake.api.answers import words_of
 from services.intake.domain.faults import Refused
 from services.intake.domain.sources import FORMS_ALIASES, INTERACTIONS_FORM, Source, checked
 from services.intake.parts import Parts
-from services.intake.sources import KEEP, Listed, NoSuchSource, SourceExists
+from services.intake.sources import KEEP, Listed, NoSuchSource, NotSigned, SourceExists
 
 _READ = Depends(require("intake:read"))
 _ADMIN = Depends(require("intake:admin"))
@@ -79,7 +79,7 @@ class Rotation(BaseModel):
 def _known_form(value: str) -> str:
     form = FORMS_ALIASES.get(value, value)
     if form != INTERACTIONS_FORM and form not in ADAPTERS:
-        raise ValueError(f"one of: {', '.join([INTERACTIONS_FORM, *ADAPTERS])}")
+        raise ValueError(one_of([INTERACTIONS_FORM, *ADAPTERS]))
     return form
 
 
@@ -106,7 +106,7 @@ def router(parts: Parts) -> APIRouter:
                 return once.stored
             identity = new.id or _NOT_IN_ID.sub("-", (new.name or "").lower()).strip("-")[:64]
             source = _checked(
-                request, Source(identity, new.name or identity, new.form, new.active, new.region, {}), new.defaults
+                Source(identity, new.name or identity, new.form, new.active, new.region, {}), new.defaults
             )
             try:
                 secret = await parts.sources.register(source)
@@ -127,7 +127,7 @@ def router(parts: Parts) -> APIRouter:
             return response
 
     @routes.patch("/{id}", summary="Change a source", dependencies=[_ADMIN])
-    async def change(request: Request, id: str, changes: Changes) -> dict[str, Any]:
+    async def change(id: str, changes: Changes) -> dict[str, Any]:
         """What was accepted before stays as it was."""
         before = (await _one(parts, id)).source
         given = changes.model_dump(exclude_unset=True)
@@ -141,7 +141,7 @@ def router(parts: Parts) -> APIRouter:
             given.get("region", before.region),
             {},
         )
-        after = _checked(request, after, defaults)
+        after = _checked(after, defaults)
         await parts.sources.change(after)
         return _shown(await _one(parts, id))
 
@@ -157,8 +157,15 @@ def router(parts: Parts) -> APIRouter:
                 secret, until = await parts.sources.rotate(id, timedelta(hours=(rotation or Rotation()).keep_hours))
             except NoSuchSource:
                 raise _unknown(id) from None
-            except ValueError as error:
-                raise Problem(409, "conflict", f"{error}") from None
+            except NotSigned:
+                raise Problem(
+                    409,
+                    "conflict",
+                    Words(
+                        "only webhooks are signed; other sources authenticate by API key",
+                        "solo se firman los webhooks; las demás fuentes se autentican con llave de API",
+                    ),
+                ) from None
             response = JSONResponse({"id": id, "secret": secret, "others_live_until": until.isoformat()})
             async with parts.store.unit() as unit:
                 await once.keep(unit.connection, response)
@@ -185,12 +192,12 @@ def _unknown(id: str) -> Problem:
     )
 
 
-def _checked(request: Request, source: Source, defaults: dict[str, str]) -> Source:
+def _checked(source: Source, defaults: dict[str, str]) -> Source:
     try:
         return checked(source, defaults)
     except Refused as refusal:
-        entries = [fault.entry(negotiate(request)) for fault in refusal.faults]
-        raise Problem.fields(FieldError(**entry) for entry in entries) from None
+        found = (FieldError(fault.pointer, fault.code, words_of(fault)) for fault in refusal.faults)
+        raise Problem.fields(found) from None
 
 
 def _shown(listed: Listed) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def router(parts: Parts) -> APIRouter:
         try:
             delivery = adapter.verify(request.headers, body, await parts.sources.keys(source_id), parts.clock.now())
         except WrongSignature as wrong:
-            raise Problem(401, "unauthenticated", wrong.reason) from None
+            raise Problem(401, "unauthenticated", wrong.words) from None
         if not source.active:
             raise Problem(
                 403, "forbidden", Words(f"the source {source_id} is inactive", f"la fuente {source_id} está inactiva")
@@ -67,7 +67,7 @@ def router(parts: Parts) -> APIRouter:
         try:
             kept = await parts.unreads.keep(source_id, adapter.name, delivery, headers, body, faults)
         except UnreadFull as full:
-            raise Problem.unavailable(str(full), retry_after=600) from None
+            raise Problem.unavailable(full.words, retry_after=600) from None
         return _quarantined(results, kept, faults, negotiate(request))
 
     @routes.get("/quarantine", summary="Deliveries that could not be read", dependencies=[_READ])

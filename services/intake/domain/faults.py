@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.intake.domain.reasons import in_spanish
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -167,6 +169,8 @@ def sentence(code: str, language: str, values: Mapping[str, Any] | None = None) 
     known = dict(values or {})
     if "expected" in known:
         known["expected"] = EXPECTED[known["expected"]][column]
+    if "reason" in known and column == 0:
+        known["reason"] = in_spanish(str(known["reason"]))
     if "hint" in known:
         hint = known["hint"]
         known["hint"] = (

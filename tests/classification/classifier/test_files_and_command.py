@@ -1,4 +1,4 @@
-"""Models as directories, and `lazo classifier` on anyone's files: whole or refused, in one line (issue: bad input, G10)."""
+"""Models as directories, and `lazo classifier` on anyone's files: whole or refused, in one line (issue: bad input, R03)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Series bad against their peers from the beginning, in `lazo detect` (R05, R09, G3, G4)."""
+"""Series bad against their peers from the beginning, in `lazo detect` (R43, G3)."""
 
 from datetime import date, timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Many slices: a stated number of alarms a month, and families in a tree (R09, G4)."""
+"""Many slices: a stated number of alarms a month, and families in a tree (R43, G3)."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def excursions(rng: np.random.Generator, slices: int, periods: int, scale: float
 
 
 @pytest.mark.parametrize(("scale", "share"), [(0.6, 2e-4), (1.0, 1e-3)])
-def test_as_many_alarms_begin_as_were_asked_for_whatever_the_tail_is_like_G4(scale: float, share: float) -> None:
+def test_as_many_alarms_begin_as_were_asked_for_whatever_the_tail_is_like_G3(scale: float, share: float) -> None:
     rng = np.random.default_rng(3)
     asked, slices = 20.0, 20_000
     quota = Quota.of(asked, 30.0, slices)
@@ -26,7 +26,7 @@ def test_as_many_alarms_begin_as_were_asked_for_whatever_the_tail_is_like_G4(sca
     assert sum(begun[60:]) / 10 == pytest.approx(asked, rel=0.5)
 
 
-def test_real_failures_make_the_cut_more_careful_and_never_less_G4() -> None:
+def test_real_failures_make_the_cut_more_careful_and_never_less_G3() -> None:
     rng = np.random.default_rng(4)
     calm, busy = (Quota.of(20.0, 30.0, 20_000) for _ in range(2))
     for excess in excursions(rng, 20_000, 120, 0.6, 3e-4):

@@ -2,6 +2,7 @@
 
 const root = /** @type {HTMLElement} */ (document.getElementById("chains"));
 const lang = document.documentElement.lang;
+const locale = document.documentElement.dataset.locale; // numbers and dates as the server writes them
 /** @type {Record<string, string>} */
 const texts = JSON.parse(root.dataset.texts ?? "{}");
 /** @type {Record<string, Record<string, string>>} */
@@ -9,7 +10,7 @@ const names = JSON.parse(root.dataset.names ?? "{}");
 /** @param {string} id @returns {any} */
 const at = (id) => document.getElementById(id);
 /** @param {number | null} value @param {number} [digits] */
-const number = (value, digits = 0) => (value === null ? "–" : new Intl.NumberFormat(lang, { maximumFractionDigits: digits }).format(value));
+const number = (value, digits = 0) => (value === null ? "–" : new Intl.NumberFormat(locale, { maximumFractionDigits: digits }).format(value));
 /** @param {string} dimension @param {string} code */
 const named = (dimension, code) => names[dimension]?.[code] ?? names.channel?.[code] ?? code;
 
@@ -27,7 +28,7 @@ function row(item) {
   who.append(link);
   line.append(who);
   const path = item.touchpoints.map((/** @type {string} */ code) => named("touchpoint", code)).join(" → ");
-  const last = new Date(item.last_at).toLocaleDateString(lang, { dateStyle: "medium" });
+  const last = new Date(item.last_at).toLocaleDateString(locale, { dateStyle: "medium" });
   for (const [text, kind] of [[named("motive", item.motive), ""], [number(item.contacts), "num"], [number(item.days, 1), "num"], [last, ""], [path, ""]]) {
     const cell = document.createElement("td");
     cell.textContent = text;

@@ -19,7 +19,7 @@ for (const row of root.querySelectorAll("[data-service]")) {
       for (const cell of row.querySelectorAll("[data-of]")) {
         const name = /** @type {HTMLElement} */ (cell).dataset.of ?? "";
         const value = state?.[name];
-        cell.textContent = state === null ? (name === "behind" ? (text.away ?? "") : "–") : name === "oldest_seconds" ? `${Math.round(value ?? 0)} s` : new Intl.NumberFormat(document.documentElement.lang).format(value);
+        cell.textContent = state === null ? (name === "behind" ? (text.away ?? "") : "–") : name === "oldest_seconds" ? `${Math.round(value ?? 0)} s` : new Intl.NumberFormat(document.documentElement.dataset.locale).format(value);
       }
     });
 }
@@ -37,7 +37,7 @@ function delivery(item) {
   const card = make("article", "contact");
   const head = make("header", "");
   head.append(make("span", "tag", item.source), make("span", "soft", item.adapter));
-  const when = make("time", "soft push", new Date(item.received_at).toLocaleString(document.documentElement.lang));
+  const when = make("time", "soft push", new Date(item.received_at).toLocaleString(document.documentElement.dataset.locale));
   when.setAttribute("datetime", item.received_at);
   head.append(when);
   const foot = make("footer", "");

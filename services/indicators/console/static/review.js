@@ -3,6 +3,7 @@
 
 const root = /** @type {HTMLElement} */ (document.getElementById("review"));
 const lang = document.documentElement.lang;
+const locale = document.documentElement.dataset.locale; // numbers and dates as the server writes them
 /** @type {Record<string, string>} */
 const texts = JSON.parse(root.dataset.texts ?? "{}");
 const base = "/classification/v1";
@@ -114,7 +115,7 @@ function show(view) {
   if (contact.channel) about.push(make("span", "soft", [texts[`channel.${contact.channel}`] ?? contact.channel, contact.touchpoint && name(contact.touchpoint), contact.product].filter(Boolean).join(" · ")));
   if (contact.declared_motive) about.push(make("span", "soft", say("declared", { motive: name(contact.declared_motive) })));
   if (contact.occurred_at) {
-    const when = make("time", "soft push", new Date(contact.occurred_at).toLocaleString(lang, { dateStyle: "medium", timeStyle: "short" }));
+    const when = make("time", "soft push", new Date(contact.occurred_at).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" }));
     when.setAttribute("datetime", contact.occurred_at);
     about.push(when);
   }
@@ -137,7 +138,7 @@ function candidate(one, index) {
   const words = make("span", "");
   const line = make("span", "row");
   line.append(make("strong", "", name(one.motive)), make("span", "soft", say("sure", { n: Math.round(one.confidence * 100) })));
-  const why = one.evidence.map((/** @type {any} */ term) => term.term).join(", ");
+  const why = one.evidence.map((/** @type {any} */ term) => (lang === "es" ? `«${term.term}»` : `“${term.term}”`)).join(", ");
   words.append(line, make("span", "soft small", causeName(one.cause)), make("span", "soft small", `${say("why")} ${why || say("no_why")}`));
   button.append(make("kbd", "", String(index + 1)), words);
   const item = make("li", "");
@@ -352,7 +353,7 @@ window.addEventListener("pagehide", () => {
 // Agreement -----------------------------------------------------------------------------------------------------------
 
 /** @param {number | null} value */
-const kappaOf = (value) => (value === null ? "–" : value.toLocaleString(lang, { minimumFractionDigits: 2, maximumFractionDigits: 2 }));
+const kappaOf = (value) => (value === null ? "–" : value.toLocaleString(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 }));
 
 /** @param {string[]} heads @param {string[][]} rows */
 function table(heads, rows) {

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from libs.service.words import Words
+
 PREFIX = "whsec_"
 TOLERANCE = timedelta(minutes=5)
 _ID = re.compile(r"[\x21-\x7e]{1,256}")
@@ -20,11 +22,11 @@ MAX_SIGNATURES = 32
 
 
 class WrongSignature(Exception):
-    """Not authentic, too old, or not signed at all. `reason` may be shown to the sender; it names no secret."""
+    """Not authentic, too old, or not signed at all. `words` may be shown to the sender; they name no secret."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, words: Words) -> None:
+        super().__init__(words)
+        self.words = words
 
 
 def secret_text(key: bytes) -> str:
@@ -59,23 +61,42 @@ def verify(headers: Mapping[str, str], body: bytes, keys: Iterable[bytes], arriv
     stamp = headers.get("webhook-timestamp", "")
     listed = headers.get("webhook-signature", "").split()
     if not _ID.fullmatch(message_id):
-        raise WrongSignature("webhook-id is missing or not printable")
+        raise WrongSignature(Words("webhook-id is missing or not printable", "falta webhook-id o no es imprimible"))
     if not _SECONDS.fullmatch(stamp):
-        raise WrongSignature("webhook-timestamp is missing or not in seconds since 1970")
+        raise WrongSignature(
+            Words(
+                "webhook-timestamp is missing or not in seconds since 1970",
+                "falta webhook-timestamp o no está en segundos desde 1970",
+            )
+        )
     try:
         sent = datetime.fromtimestamp(int(stamp), UTC)
     except (ValueError, OverflowError, OSError):
-        raise WrongSignature("webhook-timestamp is out of range") from None
+        raise WrongSignature(
+            Words("webhook-timestamp is out of range", "webhook-timestamp está fuera de rango")
+        ) from None
     if abs(arrived - sent) > TOLERANCE:
-        raise WrongSignature("webhook-timestamp is more than five minutes from now; check the clock, or send it again")
+        raise WrongSignature(
+            Words(
+                "webhook-timestamp is more than five minutes from now; check the clock, or send it again",
+                "webhook-timestamp dista más de cinco minutos de ahora; revise el reloj, o envíelo de nuevo",
+            )
+        )
     given = [entry.partition(",")[2] for entry in listed[:MAX_SIGNATURES] if entry.startswith("v1,")]
     if not given:
-        raise WrongSignature("webhook-signature holds no v1 signature")
+        raise WrongSignature(
+            Words("webhook-signature holds no v1 signature", "webhook-signature no contiene ninguna firma v1")
+        )
     fits = False
     for key in keys:
         expected = signature(key, message_id, int(stamp), body)[3:].encode()
         for candidate in given:
             fits |= hmac.compare_digest(expected, candidate.encode("utf-8", "replace"))
     if not fits:
-        raise WrongSignature("no signature fits any live secret of this source; it is taken over the raw bytes")
+        raise WrongSignature(
+            Words(
+                "no signature fits any live secret of this source; it is taken over the raw bytes",
+                "ninguna firma corresponde a un secreto vigente de esta fuente; se calcula sobre los bytes tal como van",
+            )
+        )
     return message_id
