@@ -18,7 +18,7 @@ from libs.events.catalogue.interactions import Kind
 from services.classification import encoder as encoders
 from services.classification.domain.classifier.hierarchy import Hierarchy, better
 from services.classification.domain.classifier.meaning import Encoder
-from services.classification.domain.classifier.model import Judgement, Unfit
+from services.classification.domain.classifier.model import Judgement, Unfit, evaluated
 from services.classification.domain.coder import Coder, Contact
 from services.classification.domain.learnt import Fitted, Learnt, Online
 from services.classification.domain.rulebook import Rulebook
@@ -66,6 +66,9 @@ def work(job: Mapping[str, Any], encoder: Encoder | None) -> dict[str, Any]:
         "live_kept": alike_was,
         "kept": alike_now,
     }
+    if people:
+        told = evaluated(now, truth)
+        measures |= {name: told[name] for name in ("ece", "coverage_at_95", "precision")}
     for head, model in (("motive", hierarchy.motive), ("cause", hierarchy.cause)):
         for name, one in (model.measures if model is not None else {}).items():
             told = {"accuracy": one.accuracy, "ece": one.ece, "coverage_at_95": one.coverage_at_95}
