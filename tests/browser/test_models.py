@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from libs.events.clock import SimulatedClock
-from libs.service.testing import running
+from libs.service.testing import Running, running
 from services.classification.app import build as classification
 from services.indicators.app import build as indicators
 from services.intake.app import build as intake
@@ -48,18 +48,23 @@ async def office(chromium: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield Window(one, address, browser, ("feedback",))
 
 
-async def corrected(office: Window, count: int) -> None:
-    """So many contacts of each motive, told apart by people."""
+async def label(run: Running, ids: list[str], motive: str) -> None:
+    body = {"interaction_ids": ids, "motive": motive, "by": "ana"}
+    answer = await run.client.post("/classification/v1/interactions/label-many", json=body)
+    assert answer.json()["refused"] == 0, answer.text
+
+
+async def corrected(office: Window, count: int) -> list[str]:
+    """So many contacts of each motive, told apart by people; the first motive's."""
     run = office.running
     texts = [(motive, text.format(number)) for motive, text in SAID.items() for number in range(count)]
     ids = await send(run, [contact(number, text) for number, (_, text) in enumerate(texts)])
     await run.settle()
     for motive in SAID:
         some = [identity for identity, (given, _) in zip(ids, texts, strict=True) if given == motive]
-        body = {"interaction_ids": some, "motive": motive, "by": "ana"}
-        answer = await run.client.post("/classification/v1/interactions/label-many", json=body)
-        assert answer.json()["refused"] == 0, answer.text
+        await label(run, some, motive)
     await run.settle()
+    return ids[:count]
 
 
 async def told(office: Window, page: Page) -> dict[str, Any]:
@@ -97,7 +102,7 @@ async def test_a_model_is_fitted_tried_in_the_shadow_put_in_charge_and_taken_bac
     await expect(page.locator("#nothing-title")).to_have_text(words["empty"])
     await expect(page.locator("#deciding")).to_have_text("Las palabras del libro de reglas")
     await narrow_enough(page)
-    await corrected(office, 20)
+    buzzing = await corrected(office, 20)
 
     await page.get_by_role("button", name=words["fit"]).press("Enter")
     card = page.locator("article.model")
@@ -114,6 +119,9 @@ async def test_a_model_is_fitted_tried_in_the_shadow_put_in_charge_and_taken_bac
     await page.get_by_role("button", name=words["try"]).click()
     await expect(card).to_have_attribute("data-state", "shadow")
     await expect(card.locator(".beside")).to_contain_text(words["waits"])
+    # People have changed their minds since it was fitted: the learner knows, the model does not.
+    await label(run, buzzing, "digital.app")
+    await run.settle()
     await send(run, [contact(900 + number, text.format("mil")) for number, text in enumerate(SAID.values())])
     await send(run, [contact(910, "No tengo internet"), contact(911, "Me cobraron de más en la factura")])
     await run.settle()

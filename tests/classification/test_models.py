@@ -35,6 +35,7 @@ from services.classification.model_files import Unreadable, read
 from services.classification.refitting import held_back, training
 from services.demo.year import generate
 from services.intake.app import build as intake
+from tests.classification.prepared import prepared
 from tests.classification.test_learning import book, correct
 from tests.classification.test_service import START, contact, publish, send, source
 
@@ -53,15 +54,13 @@ def office(data: Path) -> AbstractAsyncContextManager[Running]:
     return running(intake, classification, clock=SimulatedClock(START), data=data)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory in which people have corrected, and one model was fitted."""
-    folder = tmp_path_factory.mktemp("models") / "data"
     with pytest.MonkeyPatch.context() as patch:
         for name in ("ENCODER", "FIT_AFTER", "PROMOTE"):
             patch.setenv(f"LAZO_CLASSIFICATION_{name}", "0")
-        asyncio.run(_prepared(folder))
-    return folder
+        return prepared(tmp_path_factory, "models", _prepared)[0]
 
 
 async def _prepared(folder: Path) -> None:

@@ -53,7 +53,7 @@ function tell(words) {
   at("told").textContent = words;
 }
 
-/** What decides, in words: `words-2@1+online@160+svm@0a1b…`. @param {string} live */
+/** What decides, in words: `words-3@1+online@160+svm@0a1b…`. @param {string} live */
 function voices(live) {
   const said = live.split("+").map((one) => {
     const [kind, value] = one.split("@");
