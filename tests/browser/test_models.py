@@ -100,7 +100,7 @@ async def test_a_model_is_fitted_tried_in_the_shadow_put_in_charge_and_taken_bac
     await publish(run)
     await page.reload()
     await expect(page.locator("#nothing-title")).to_have_text(words["empty"])
-    await expect(page.locator("#deciding")).to_have_text("Las palabras del libro de reglas")
+    await expect(page.locator("#deciding")).to_have_text("Las palabras del libro de reglas.")
     await narrow_enough(page)
     buzzing = await corrected(office, 20)
 
@@ -142,7 +142,13 @@ async def test_a_model_is_fitted_tried_in_the_shadow_put_in_charge_and_taken_bac
     await page.get_by_role("button", name=words["promote"]).click()
     await page.get_by_role("button", name=words["yes"], exact=True).click()
     await expect(card).to_have_attribute("data-state", "live")
-    await expect(page.locator("#deciding")).to_contain_text(model["model_id"][:12])
+    await expect(page.locator("#deciding")).to_contain_text(
+        f"Desde el próximo contacto, también el modelo {model['model_id'][:12]}"
+    )
+    await send(run, [contact(920, "No tengo internet")])
+    await run.settle()
+    await page.reload()
+    await expect(page.locator("#deciding")).to_contain_text(f"y el modelo {model['model_id'][:12]}.")
     assert (await told(office, page))["promoted"] == model["model_id"]
 
     english, words = await office.page(width=390, language="en"), WORDS["en"]

@@ -182,7 +182,7 @@ async def test_alike_contacts_are_decided_together_and_a_second_person_codes_bli
     await expect(page.locator("#alike")).to_be_hidden()
     await page.keyboard.press("b")
     await expect(page.locator("#alike-list input")).to_have_count(1)
-    assert await page.evaluate("document.activeElement.type") == "checkbox"
+    await expect(page.locator("#alike-list input")).to_be_focused()
     await page.keyboard.press("Space")
     assert not await page.locator("#alike-list input").is_checked()
     await page.keyboard.press("Space")

@@ -17,11 +17,10 @@ from services.classification.app import build as classification
 from services.intake.app import build as intake
 from tests.classification.test_service import START, contact, publish, send, source
 
-# text, motive it is coded as, whether a person is asked, and one of the cautions that are told beside the decision
+# text, motive it is coded as, and one of the cautions that are told beside the decision
 ODD: dict[str, tuple[str, str, str | None]] = {
     "emoji alone": ("😡😡😡 👎", "unknown", "empty"),
     "masks alone": ("XXXX XX/XX/XXXX ****", "unknown", "masked"),
-    "spaces alone": (" \n\t ", "unknown", "empty"),
     "two languages": (
         "Hola, no tengo internet desde ayer y ya es mucho. What can you do about it? They would call me pero nada",
         "service.no_internet",
@@ -56,9 +55,11 @@ async def test_odd_texts_go_from_the_api_to_a_decision_that_says_what_is_odd_and
         whole = "no tengo internet " * 5_500  # as much as intake takes of a text
         texts = {name: given for name, (given, _, _) in ODD.items()} | {"a chapter": whole}
         ids = dict(zip(texts, await send(run, [contact(n, one) for n, one in enumerate(texts.values())]), strict=True))
-        megabyte = await run.client.post("/intake/v1/interactions", json=[contact(99, "no tengo internet " * 60_000)])
-        assert megabyte.status_code in {207, 422}, megabyte.text[:300]
-        assert "too-long" in megabyte.text
+        for text, code in (("no tengo internet " * 60_000, "too-long"), (" \n\t ", None), ("", None)):
+            refused = await run.client.post("/intake/v1/interactions", json=[contact(99, text)])
+            assert refused.status_code == 422, refused.text[:300]
+            assert refused.headers["content-type"] == "application/problem+json"
+            assert code is None or code in refused.text
         await run.settle()
         for name, (_, motive, caution) in ODD.items():
             found = (await run.client.get(f"/classification/v1/interactions/{ids[name]}")).json()
@@ -67,7 +68,8 @@ async def test_odd_texts_go_from_the_api_to_a_decision_that_says_what_is_odd_and
         long = (await run.client.get(f"/classification/v1/interactions/{ids['a chapter']}")).json()
         assert (long["motive"], "long" in long["cautions"]) == ("service.no_internet", True)
         queue = {one["interaction_id"] for one in await queued(run)}
-        assert queue == {ids[name] for name in ids if name != "markup"}, [n for n in ids if ids[n] not in queue]
+        asked = {"emoji alone", "masks alone", "two languages", "an instruction"}
+        assert queue == {ids[name] for name in asked}, [name for name in ids if ids[name] in queue]
         # Each is shown, and a person may say what it is; a text that says nothing teaches nothing and breaks nothing.
         for name, identity in ids.items():
             shown = await run.client.get(f"/classification/v1/review-queue/{identity}")

@@ -63,6 +63,16 @@ function voices(live) {
   return words.charAt(0).toLocaleUpperCase(lang) + words.slice(1);
 }
 
+/** Who decides, and who will from the next contact on: a process hears of a promotion when it codes. @param {any} found */
+function deciding(found) {
+  if (!found.live) return say("no_rulebook");
+  const now = found.live.split("+").find((/** @type {string} */ one) => one.startsWith("svm@"))?.slice(4) ?? null;
+  const next = found.promoted === null ? null : short(found.promoted);
+  const said = voices(found.live);
+  if (now === next) return `${said}.`;
+  return `${said}. ${next === null ? say("next.none") : say("next.model", { id: next })}`;
+}
+
 /** Names and values. @param {string} kind @param {[string, string | Node][]} pairs */
 const pairs = (kind, pairs) => make("dl", kind, ...pairs.map(([name, value]) => make("div", "", make("dt", "", name), make("dd", "", value))));
 
@@ -229,7 +239,7 @@ function fitState(fit) {
 
 /** @param {any} found @param {Map<string, any>} wholes */
 function show(found, wholes) {
-  at("deciding").textContent = found.live ? voices(found.live) : say("no_rulebook");
+  at("deciding").textContent = deciding(found);
   const facts = { rulebook: found.rulebook_version ? say("version", { n: found.rulebook_version }) : "–", corrections: number(found.corrections), models: number(found.models.length), fit: fitState(found.fit) };
   for (const [name, words] of Object.entries(facts)) {
     const cell = root.querySelector(`[data-of="${name}"]`);
