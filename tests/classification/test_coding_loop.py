@@ -12,7 +12,8 @@ from services.intake.app import build as intake
 from tests.classification.test_service import START, contact, publish, send, source
 
 BATCH = 300
-MOST = 60_000
+MOST = 22_000
+"""Steps between two turns: 17,700 in each of several runs, 29,700 where nobody is let in while a batch is coded."""
 
 
 class Steps:
@@ -50,5 +51,5 @@ async def test_a_batch_of_contacts_lets_others_have_the_loop_while_it_is_coded()
         sys.setprofile(None)
         decided = (await run.client.get("/classification/v1/models")).json()["items"]
         assert sum(one["decisions"] for one in decided) == BATCH + 1
-    print(steps.taken, steps.most)
+    assert steps.taken > 10 * MOST, "nothing was counted"
     assert steps.most < MOST

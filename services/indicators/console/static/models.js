@@ -248,7 +248,7 @@ function show(found, wholes) {
   at("facts").hidden = false;
   at("nothing").hidden = found.models.length > 0;
   at("nothing-title").textContent = say("empty");
-  at("nothing-text").textContent = say(found.live ? "empty_text" : "no_rulebook_text");
+  at("nothing-text").textContent = found.live ? say("empty_text") : say("no_rulebook_text");
   const order = ["live", "shadow", "candidate", "retired"];
   const sorted = [...found.models].sort((one, other) => order.indexOf(one.state) - order.indexOf(other.state));
   at("list").replaceChildren(...sorted.map((model) => card(model, wholes.get(model.model_id))));
