@@ -184,8 +184,8 @@ function card(model, whole) {
     [say("measure.live"), percent(m.live_accuracy)],
     [say("measure.ece"), m.ece === undefined ? "–" : number(m.ece, 3)],
     [say("measure.coverage"), percent(m.coverage_at_95)],
-    [say("measure.precision"), percent(m.precision)],
-    [say("measure.kept"), percent(m.kept)],
+    [say("measure.precision"), percent(m.coverage_at_95 ? m.precision : undefined)], // of nothing there is no share
+    [say("measure.kept"), percent(m.held_back_sure ? m.kept : undefined)],
   ]);
   const article = make("article", "card model", head, make("p", "soft", say("learnt", values)), measured);
   article.setAttribute("aria-labelledby", title.id);
