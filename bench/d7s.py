@@ -30,6 +30,8 @@ from services.classification import encoder as encoders
 from services.classification.domain.classifier.meaning import Encoder
 from services.classification.domain.coder import Coder, Contact, Decision
 from services.classification.domain.learnt import Fitted, Learnt, Online
+from services.classification.domain.rulebook import UNKNOWN
+from services.classification.encoder import Remembering
 from services.classification.fitting import fit_both
 from services.classification.keeping import SURE, Keeping
 from services.classification.learner import started
@@ -118,10 +120,11 @@ async def _held() -> dict[str, float]:
 def year(days: Sequence[Sequence[Sent]], encoder: Encoder | None, mark: str) -> list[Bar]:
     """The year lived through; then with a fitted model beside; then how fast a stream goes."""
     base, how = base_coder(), "with the encoder" if encoder is not None else "by words alone"
+    whole, encoder = encoder, Remembering(encoder) if encoder is not None else None  # as the service wraps it
     learner, taught = started(base.rulebook, base, encoder), 0
     right = review = sure_right = texts = 0
     seconds: list[float] = []
-    corrected: list[tuple[str, str]] = []
+    corrected: list[tuple[str, str, str]] = []
     coded: list[tuple[Sent, Decision]] = []
     words_right = words_review = 0
     for day in days:
@@ -141,10 +144,12 @@ def year(days: Sequence[Sequence[Sent]], encoder: Encoder | None, mark: str) -> 
         queue = sorted((one.confidence, place) for place, one in enumerate(decided) if one.review)
         for _, place in queue[:A_DAY]:
             if len(corrected) < CORRECTIONS:
+                said = day[place].body["text"], day[place].motive, day[place].cause or UNKNOWN
+                coder.ranked(contacts[place], 3)  # what the queue shows to whoever decides
                 began = time.perf_counter()
-                taught += learner.learn(day[place].body["text"], day[place].motive)
+                taught += learner.learn(*said)
                 seconds.append(time.perf_counter() - began)
-                corrected.append((day[place].body["text"], day[place].motive))
+                corrected.append(said)
     note(f"D7S {how}: {len(corrected)} corrections, {texts} texts")
     bars = []
     if not mark:
@@ -157,6 +162,7 @@ def year(days: Sequence[Sequence[Sent]], encoder: Encoder | None, mark: str) -> 
         at_most(f"D7S.queue{mark}", "of it a person was asked about", 100 * review / texts, "%", 15),
         reaches(f"D7S.alone{mark}", "right of what no person was asked about", sure_right / (texts - review), 95),
     ]
+    bars += causes([(sent.cause, one.cause) for sent, one in coded], mark, how)
     online = Online(learner, taught, taught)
     fitted = model_of(base, encoder, corrected, coded)
     coder = heard(base, encoder, online, fitted)
@@ -165,21 +171,56 @@ def year(days: Sequence[Sequence[Sent]], encoder: Encoder | None, mark: str) -> 
     hits = float(np.mean([one.motive == sent.motive for sent, one in zip(late, said, strict=True)]))
     bars.append(told(f"D7S.fitted{mark}", "a tenth of the year's rest with a fitted model beside", 100 * hits, "%"))
     bars += [
-        at_most(f"D7S.learn{mark}", f"one correction learnt, {how}, p50", 1000 * float(np.median(seconds)), "ms", 5),
+        at_most(
+            f"D7S.learn{mark}",
+            f"one correction learnt of a text that was shown, {how}, p50",
+            1000 * float(np.median(seconds)),
+            "ms",
+            5,
+        ),
         told(f"D7S.learn95{mark}", "the same, p95", 1000 * float(np.percentile(seconds, 95)), "ms"),
     ]
+    if whole is not None:
+        other, unseen = started(base.rulebook, base, whole), []
+        for text, motive, cause in corrected[:100]:
+            began = time.perf_counter()
+            other.learn(text, motive, cause)
+            unseen.append(time.perf_counter() - began)
+        bars.append(
+            told(
+                "D7S.unseen", "the same of a text no process had read alone, p50", 1000 * float(np.median(unseen)), "ms"
+            )
+        )
     return bars + stream(coder, [sent for day in days for sent in day], mark, how)
 
 
+def causes(pairs: Sequence[tuple[str | None, str]], mark: str, how: str) -> list[Bar]:
+    """(what the text was made to name, what was coded). A text that was made to name none may do so all the same, in the words of
+    its motive ("the modem is broken"): what is coded there is told, and is no count of errors."""
+    told_one = [(truth, said) for truth, said in pairs if truth is not None]
+    others = [said for truth, said in pairs if truth is None]
+    right = sum(truth == said for truth, said in told_one) / len(told_one)
+    missed = sum(said == UNKNOWN for _, said in told_one) / len(told_one)
+    extra = sum(said != UNKNOWN for said in others) / len(others)
+    return [
+        told(f"D7S.cause{mark}", f"cause right, {how}, of {len(told_one)} texts that name one", 100 * right, "%"),
+        told(f"D7S.cause-none{mark}", "left unknown of them", 100 * missed, "%"),
+        told(f"D7S.cause-other{mark}", f"a cause coded, of {len(others)} texts not made to name one", 100 * extra, "%"),
+    ]
+
+
 def model_of(
-    base: Coder, encoder: Encoder | None, corrected: Sequence[tuple[str, str]], coded: Sequence[tuple[Sent, Decision]]
+    base: Coder,
+    encoder: Encoder | None,
+    corrected: Sequence[tuple[str, str, str]],
+    coded: Sequence[tuple[Sent, Decision]],
 ) -> Fitted:
     """As the service fits one: corrections, and sure decisions beside each."""
     sure = [
         (sent.body["text"], one.motive, one.cause) for sent, one in coded if one.confidence >= SURE and not one.review
     ]
     some = sure[:: max(1, len(sure) // (SURE_EACH * max(1, len(corrected))))]
-    rows = [*((text, motive, "unknown") for text, motive in corrected), *some]
+    rows = [*corrected, *some]
     hierarchy = fit_both([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows], encoder)
     codes = [one.code for one in base.motives], [one.code for one in base.causes]
     return Fitted("svm@bench", hierarchy, *codes, lambda code: code, lambda code: code)

@@ -1,17 +1,17 @@
 """`lazo exposure`, `lazo changes`: what the monitor cannot see in complaints, from files. `lazo shadow`: other settings tried over history."""
 
-import asyncio
 import csv
 import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 
-from services.classification.cli import Data, Json, Key, Url, _language, _own, _server
+from services.classification.cli import Data, Json, Key, Url, _served
+from services.classification.cli_talk import Refused, call, carried_out, in_words
 
 TEXTS: dict[str, tuple[str, str]] = {
     # key: (es, en)
@@ -26,13 +26,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "row": ("{file}:{line}: {detail}", "{file}:{line}: {detail}"),
     "empty": ("{file}: no hay filas", "{file}: there are no rows"),
     "number": ("«{value}» no es un número", "'{value}' is no number"),
-    "refused": ("no se pudo: {detail}", "refused: {detail}"),
-    "key": ("falta --key (o LAZO_KEY)", "--key (or LAZO_KEY) is missing"),
-    "away": ("{url} no responde: {detail}", "{url} does not answer: {detail}"),
-    "in-use": (
-        "{reason}. Con el servidor en marcha: --url http://127.0.0.1:8000 --key lz_…",
-        "{reason}. With the server running: --url http://127.0.0.1:8000 --key lz_…",
-    ),
     "side": (
         "{side}: {count} hallazgos, {admitted} falsas alarmas admitidas, {dismissed} de cortes que se descartaron",
         "{side}: {count} findings, {admitted} false alarms admitted, {dismissed} in slices that people dismissed",
@@ -51,34 +44,16 @@ OWN = {
 PLACE = {"exposure": "slice", "changes": "where"}
 
 
-class Refused(Exception):
-    """The server said no, or the file cannot be read; its text says why."""
+HELP = {
+    "exposure": "Record how many there were who could complain: columns unit, since, until, amount, and a column per dimension.",
+    "changes": "Record what changed in the house: columns kind, at, what, code, version, id, and a column per dimension.",
+}
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `lazo`."""
-
-    @app.command("exposure")
-    def exposure(
-        file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, JSON or NDJSON")],
-        url: Url = None,
-        key: Key = None,
-        data: Data = None,
-        json: Json = False,
-    ) -> None:
-        """Record how many there were who could complain: columns unit, since, until, amount, and a column per dimension."""
-        raise typer.Exit(_run(_record("exposure", file, url, key, data, json), url, key))
-
-    @app.command("changes")
-    def changes(
-        file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, JSON or NDJSON")],
-        url: Url = None,
-        key: Key = None,
-        data: Data = None,
-        json: Json = False,
-    ) -> None:
-        """Record what changed in the house: columns kind, at, what, code, version, id, and a column per dimension."""
-        raise typer.Exit(_run(_record("changes", file, url, key, data, json), url, key))
+    for what, told in HELP.items():
+        app.command(what, help=told)(_recorder(what))
 
     @app.command("shadow")
     def shadow(
@@ -100,12 +75,26 @@ def register(app: typer.Typer) -> None:
             rules[name] = float(number)
         if not rules:
             raise typer.BadParameter("--false-alarms, --minimum-customers, --rule", param_hint="--rule")
-        raise typer.Exit(_run(_shadow(rules, url, key, data, json), url, key))
+        raise typer.Exit(carried_out(lambda: _shadow(rules, url, key, data, json), url, key))
+
+
+def _recorder(what: str) -> Callable[..., None]:
+    """The command that takes a file of these to classification."""
+
+    def record(
+        file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, JSON or NDJSON")],
+        url: Url = None,
+        key: Key = None,
+        data: Data = None,
+        json: Json = False,
+    ) -> None:
+        raise typer.Exit(carried_out(lambda: _record(what, file, url, key, data, json), url, key))
+
+    return record
 
 
 def _say(name: str, **values: Any) -> str:
-    es, en = TEXTS[name]
-    return (es if _language() == "es" else en).format(**values)
+    return in_words(TEXTS, name, **values)
 
 
 def _is_number(text: str) -> bool:
@@ -114,29 +103,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _run(work: Any, url: str | None, key: str | None) -> int:
-    import httpx
-
-    from libs.service.run import REFUSALS
-    from libs.service.settings import BadSettings
-
-    if url is not None and not key:
-        work.close()
-        sys.stderr.write(_say("key") + "\n")
-        return 2
-    try:
-        return int(asyncio.run(work))
-    except httpx.HTTPError as error:
-        sys.stderr.write(_say("away", url=url, detail=str(error) or type(error).__name__) + "\n")
-    except Refused as refused:
-        sys.stderr.write(_say("refused", detail=str(refused)) + "\n")
-    except (BadSettings, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-    except REFUSALS as error:
-        sys.stderr.write(_say("in-use", reason=str(error)) + "\n")
-    return 1
 
 
 def rows_of(what: str, file: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -180,10 +146,10 @@ async def _record(what: str, file: Path, url: str | None, key: str | None, data:
     if not rows:
         raise Refused(_say("empty", file=file))
     done = {"recorded": 0, "same": 0}
-    async with _server(url, key) if url is not None else _own(data) as (client, pending):
+    async with _served(url, key, data) as (client, pending):
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            said = await _post(client, f"/{what}", [item for _, item in batch], file, batch)
+            said = await call(client, "POST", f"/{what}", [item for _, item in batch], _lines(file, batch))
             if what == "exposure":
                 done = {name: done[name] + said[name] for name in done}
             else:
@@ -194,26 +160,21 @@ async def _record(what: str, file: Path, url: str | None, key: str | None, data:
     return 0
 
 
-async def _post(
-    client: Any, path: str, body: Any, file: Path | None = None, rows: Sequence[tuple[int, Any]] = ()
-) -> dict[str, Any]:
-    answer = await client.post(f"/classification/v1{path}", json=body, headers={"accept-language": _language()})
-    try:
-        said: dict[str, Any] = orjson.loads(answer.content)
-    except orjson.JSONDecodeError:
-        said = {"detail": f"HTTP {answer.status_code}"}
-    if answer.status_code >= 400:
-        for error in said.get("errors", []):
+def _lines(file: Path, rows: Sequence[tuple[int, Any]]) -> Callable[[list[dict[str, Any]]], None]:
+    """Says errors about items by the lines they stood in."""
+
+    def told(errors: list[dict[str, Any]]) -> None:
+        for error in errors:
             place = error["pointer"].split("/")[1:2]
-            line = rows[int(place[0])][0] if rows and place and place[0].isdigit() else 0
-            sys.stderr.write(_say("row", file=file or path, line=line, detail=error["detail"]) + "\n")
-        raise Refused(f"{said.get('title', '')} {said.get('detail', '')}".strip())
-    return said
+            line = rows[int(place[0])][0] if place and place[0].isdigit() else 0
+            sys.stderr.write(_say("row", file=file, line=line, detail=error["detail"]) + "\n")
+
+    return told
 
 
 async def _shadow(rules: dict[str, Any], url: str | None, key: str | None, data: Path | None, json: bool) -> int:
-    async with _server(url, key, None) if url is not None else _own(data) as (client, _):
-        report = await _post(client, "/monitors/shadow", {"rules": rules})
+    async with _served(url, key, data, None) as (client, _):
+        report = await call(client, "POST", "/monitors/shadow", {"rules": rules}, _lines(Path("/monitors/shadow"), ()))
     if json:
         sys.stdout.write(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode() + "\n")
         return 0

@@ -1,7 +1,6 @@
 """`lazo recode`: the past coded again under the rulebook and model in force, after a preview that a person has seen."""
 
 import asyncio
-import os
 import sys
 from contextlib import nullcontext
 from datetime import datetime
@@ -11,7 +10,8 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from services.classification.cli import Data, Json, Key, Url
+from services.classification.cli import Data, Json, Key, Url, _served
+from services.classification.cli_talk import call, carried_out, in_words
 
 TEXTS: dict[str, tuple[str, str]] = {
     # key: (es, en)
@@ -31,20 +31,9 @@ TEXTS: dict[str, tuple[str, str]] = {
         "only shown; to do it: --yes, or start {id}",
     ),
     "ended": ("terminó así: {state}", "it ended so: {state}"),
-    "refused": ("no se pudo: {detail}", "refused: {detail}"),
-    "away": ("{url} no responde: {detail}", "{url} does not answer: {detail}"),
-    "key": ("falta --key (o LAZO_KEY)", "--key (or LAZO_KEY) is missing"),
-    "in-use": (
-        "{reason}. Con el servidor en marcha: --url http://127.0.0.1:8000 --key lz_…",
-        "{reason}. With the server running: --url http://127.0.0.1:8000 --key lz_…",
-    ),
 }
 MOST = 20
 """Moves that are printed; --json has them all."""
-
-
-class Refused(Exception):
-    """The server said no; its text says why."""
 
 
 def register(app: typer.Typer) -> None:
@@ -69,47 +58,20 @@ def register(app: typer.Typer) -> None:
             "motive": motive,
             "per_second": per_second,
         }
-        raise typer.Exit(_recode(wanted, yes, url, key, data, json))
+        raise typer.Exit(carried_out(lambda: _work(wanted, yes, url, key, data, json), url, key))
 
 
 def _say(name: str, **values: Any) -> str:
-    es, en = TEXTS[name]
-    return (es if _language() == "es" else en).format(**values)
-
-
-def _language() -> str:
-    return "es" if os.environ.get("LAZO_LANGUAGE", os.environ.get("LANG", "es")).lower().startswith("es") else "en"
-
-
-def _recode(wanted: dict[str, Any], yes: bool, url: str | None, key: str | None, data: Path | None, json: bool) -> int:
-    import httpx
-
-    from libs.service.run import REFUSALS
-    from libs.service.settings import BadSettings
-
-    if url is not None and not key:
-        sys.stderr.write(_say("key") + "\n")
-        return 2
-    try:
-        return asyncio.run(_work(wanted, yes, url, key, data, json))
-    except httpx.HTTPError as error:
-        sys.stderr.write(_say("away", url=url, detail=str(error) or type(error).__name__) + "\n")
-    except Refused as refused:
-        sys.stderr.write(_say("refused", detail=str(refused)) + "\n")
-    except (BadSettings, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-    except REFUSALS as error:
-        sys.stderr.write(_say("in-use", reason=str(error)) + "\n")
-    return 1
+    return in_words(TEXTS, name, **values)
 
 
 async def _work(
     wanted: dict[str, Any], yes: bool, url: str | None, key: str | None, data: Path | None, json: bool
 ) -> int:
-    from services.classification.cli import _served
-
     async with _served(url, key, data) as (client, pending):
-        job = await _call(client, "POST", "", {name: value for name, value in wanted.items() if value is not None})
+        job = await call(
+            client, "POST", "/recodings", {name: value for name, value in wanted.items() if value is not None}
+        )
         job = await _watch(client, job, "previewing", json)
         if not json:
             sys.stdout.write(_say("seen", **job) + "\n")
@@ -117,7 +79,7 @@ async def _work(
                 sys.stdout.write(f"{move['count']:>8}  {move['before']} → {move['after']}\n")
         go = yes or (not json and sys.stdin.isatty() and await asyncio.to_thread(typer.confirm, _say("ask")))
         if go:
-            job = await _call(client, "POST", f"/{job['recoding_id']}/start", {})
+            job = await call(client, "POST", f"/recodings/{job['recoding_id']}/start", {})
             job = await _watch(client, job, "running", json)
             await pending()
             if not json:
@@ -145,22 +107,10 @@ async def _watch(client: Any, job: dict[str, Any], state: str, json: bool) -> di
         task = bar.add_task(_say(state), total=job["total"]) if bar is not None else None
         while job["state"] == state:
             await asyncio.sleep(0.2)
-            job = await _call(client, "GET", f"/{job['recoding_id']}")
+            job = await call(client, "GET", f"/recodings/{job['recoding_id']}")
             if bar is not None and task is not None:
                 bar.update(task, completed=job["looked_at"])
             elif not json and asyncio.get_running_loop().time() - told > 10:
                 told = asyncio.get_running_loop().time()
                 sys.stderr.write(f"{_say(state)}: {job['looked_at']}/{job['total']}\n")
     return job
-
-
-async def _call(client: Any, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    headers = {"accept-language": _language()}
-    response = await client.request(method, f"/classification/v1/recodings{path}", json=body, headers=headers)
-    try:
-        said: dict[str, Any] = orjson.loads(response.content)
-    except orjson.JSONDecodeError:
-        said = {"detail": f"HTTP {response.status_code}"}
-    if response.status_code >= 400:
-        raise Refused(f"{said.get('title', '')} {said.get('detail', '')}".strip())
-    return said

@@ -109,17 +109,31 @@ async def show_standing(connection: AsyncConnection, state: Standing) -> None:
         await connection.execute(update(table).where(table.c.model_id == state.shadow).values(shadow=True))
 
 
+def state_of(row: Mapping[str, Any]) -> str:
+    """`live`, `shadow`, `retired` (decided once and does not now) or `candidate` (never decided)."""
+    if row["live"]:
+        return "live"
+    if row["shadow"]:
+        return "shadow"
+    return "candidate" if row["promoted_at"] is None else "retired"
+
+
 async def models(connection: AsyncConnection) -> list[dict[str, Any]]:
     """Every model, newest first, without its files."""
     table = tables.models
     rows = await connection.execute(select(table).order_by(table.c.fitted_at.desc(), table.c.model_id))
-    return [dict(row._mapping) for row in rows]  # noqa: SLF001  # the public way to a row's names
+    return [_shown(row) for row in rows]
 
 
 async def model(connection: AsyncConnection, model_id: str) -> dict[str, Any] | None:
     table = tables.models
     row = (await connection.execute(select(table).where(table.c.model_id == model_id))).one_or_none()
-    return None if row is None else dict(row._mapping)  # noqa: SLF001  # the public way to a row's names
+    return None if row is None else _shown(row)
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    found = dict(row._mapping)  # noqa: SLF001  # the public way to a row's names
+    return found | {"state": state_of(found)}
 
 
 async def shadow_report(connection: AsyncConnection, model_id: str) -> dict[str, Any] | None:

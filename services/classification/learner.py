@@ -31,6 +31,7 @@ from services.classification.domain.coder import Coder
 from services.classification.domain.learnt import Fitted, Learnt, Online
 from services.classification.domain.rulebook import UNKNOWN, Entry, Rulebook
 from services.classification.domain.voices import Model, Voice
+from services.classification.encoder import Remembering
 from services.classification.keeping_models import live_model, opened_model
 from services.classification.measuring import Measuring
 from services.classification.model_files import Unreadable
@@ -79,7 +80,7 @@ class Lessons:
         self._books, self._load, self._measuring = books, encoder, measuring
         self._turn = asyncio.Lock()  # who brings the learner up, or codes with it
         self._lock = threading.Lock()
-        self._encoder: Encoder | None = None
+        self._encoder: Remembering | None = None
         self._loaded = False
         self._state: _State | None = None
         self._fitted: dict[tuple[str, int], Fitted | None] = {}
@@ -103,6 +104,8 @@ class Lessons:
         erased = {data.customer_id for data in await unit.open(events) if isinstance(data, CustomerErased)}
         table = tables.corrections
         await unit.connection.execute(delete(table).where(table.c.customer_id.in_(sorted(erased))))
+        if self._encoder is not None:
+            self._encoder.forget()
 
     @asynccontextmanager
     async def listening(self, unit: Unit, coder: Coder) -> AsyncIterator[Coder]:
@@ -160,7 +163,8 @@ class Lessons:
 
     async def _load_encoder(self) -> None:
         if not self._loaded:
-            self._encoder = await offload(self._load)
+            found = await offload(self._load)
+            self._encoder = None if found is None else Remembering(found)
             self._loaded = True
             self._measuring.encoder_loaded(self._encoder)
 

@@ -123,7 +123,7 @@ def _written(
         "format": parts.FORMAT,
         "data": data,
         "rulebook_version": rulebook_version,
-        "libraries": _libraries(encoder),
+        "libraries": libraries(encoder),
         "model": values,
         "files": {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -227,7 +227,8 @@ def _digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _libraries(encoder: str | None) -> dict[str, str]:
+def libraries(encoder: str | None) -> dict[str, str]:
+    """What else a model's bytes depend on: with another version a sum may differ in its last bit."""
     found = {}
     for name in LIBRARIES:
         try:

@@ -204,7 +204,12 @@ class Refitting:
         rows, order, through = await training(unit, book, version)
         live = await live_model(unit.connection)
         files = await model_files(unit.connection, live) if live is not None else {}
+        table = tables.models
+        known = await unit.connection.execute(
+            select(table.c.data, table.c.libraries).where(table.c.rulebook_version == version)
+        )
         job = {
+            "known": [[row.data, row.libraries] for row in known],
             "rulebook": document_of(book),
             "version": version,
             "encoder": self._encoder,

@@ -29,6 +29,7 @@ class Contact:
     case: bool
     temper: float
     fair: bool  # the complaint is justified: decides outcome and the customer's later answer
+    cause: str | None = None  # what the text says it came from; None: it does not say
 
 
 @dataclass(slots=True)
@@ -38,13 +39,15 @@ class Year:
     days: list[list[Contact]] = field(default_factory=list)
 
     def truth(self) -> dict[str, Any]:
-        """What was planted, and each contact's true motive: for tests, never read by the services."""
+        """What was planted, and each contact's true motive and the cause its text names: for tests, never read by the services."""
         return {
             "seed": self.seed,
             "start": self.start.isoformat(),
             "planted": [_planted_truth(planted, self.start) for planted in PLANTED],
             "contacts": {
-                c.body["external_id"]: {"motive": c.motive, "planted": c.planted} for day in self.days for c in day
+                c.body["external_id"]: {"motive": c.motive, "cause": c.cause, "planted": c.planted}
+                for day in self.days
+                for c in day
             },
         }
 
@@ -157,6 +160,7 @@ def _contact(
         case=case,
         temper=person.temper,
         fair=bool(planted) or random.random() < 0.55,
+        cause=cause,
     )
 
 

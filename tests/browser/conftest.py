@@ -61,8 +61,9 @@ class Window:
         page.on("console", heard)
         page.on("pageerror", lambda error: self.complaints.append(f"exception: {error} ({page.url})"))
         await page.goto(f"{self.address}/login")
-        await page.fill("#key", key or self.running.key)
-        await page.click("button.primary")
+        await page.locator("#key").focus()  # it has it by itself, but not always before the first key is pressed here
+        await page.keyboard.type(key or self.running.key)
+        await page.keyboard.press("Enter")
         await page.wait_for_url(f"{self.address}/")
         return page
 

@@ -257,7 +257,7 @@ class Learnt:
 
 def test_a_learnt_model_is_heard_beside_the_words_and_every_part_says_who_decided_it() -> None:
     coder = Coder(book(), 7).listening_to(Learnt())
-    assert coder.model_version == "words-2@7+svm@3"
+    assert coder.model_version == "words-3@7+svm@3"
     by_model = code("Ese señor es un patán", coder=coder, kind=Kind.COMPLAINT)
     assert (by_model.motive, by_model.parts["motive"].decided_by, by_model.review) == ("rude", "model", False)
     assert by_model.parts["motive"].model_version == "svm@3"

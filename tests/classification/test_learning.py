@@ -1,9 +1,11 @@
 """What people say is learnt by every process alike, under the rulebook in force, and not from whoever was erased."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from services.classification.rulebook_file import read
 from services.demo.year import Contact as Sent
 from services.demo.year import generate
 from services.intake.app import build as intake
+from tests.classification.prepared import prepared
 from tests.classification.test_service import OPERATOR, START, contact, publish, send, source
 from tests.conftest import Engines
 
@@ -38,8 +41,12 @@ UNHEARD = "El zumbador del aparatico nuevo chilla {} veces y parpadea morado"
 @pytest.fixture(autouse=True)
 def _words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The encoder has tests of its own; here it would only take time."""
-    monkeypatch.setenv("LAZO_CLASSIFICATION_ENCODER", "false")
-    monkeypatch.setenv("LAZO_CLASSIFICATION_FIT_AFTER", "0")
+    alone(monkeypatch)
+
+
+def alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("LAZO_CLASSIFICATION_ENCODER", "false")
+    patch.setenv("LAZO_CLASSIFICATION_FIT_AFTER", "0")
 
 
 def book() -> Any:
@@ -79,8 +86,8 @@ def test_the_fewer_corrections_the_less_the_learner_weighs_and_with_none_the_wor
     assert online_weight(0) == 0
     assert online_weight(HALF) == 0.5
     base = Coder(book(), 1)
-    assert base.listening_to(None).model_version == "words-2@1"
-    assert family("words-2@1+online@731+svm@0a1b2c") == "words-2@1+online+svm@0a1b2c"
+    assert base.listening_to(None).model_version == "words-3@1"
+    assert family("words-3@1+online@731+svm@0a1b2c") == "words-3@1+online+svm@0a1b2c"
 
 
 def test_every_language_of_an_entry_tells_the_learner_what_it_is_about() -> None:
@@ -128,17 +135,49 @@ def test_corrections_follow_the_crosswalk_and_those_of_split_codes_teach_nothing
     assert not learner.learn("nada de esto", "", "")
 
 
+TAUGHT = 160
+
+
 @asynccontextmanager
-async def taught_office(count: int = 160, **settings: Any) -> AsyncIterator[tuple[Running, list[str]]]:
+async def taught_office(**settings: Any) -> AsyncIterator[tuple[Running, list[str]]]:
     """Classification with a rulebook, and so many contacts about something the rulebook has no words for, corrected."""
     async with running(intake, classification, clock=SimulatedClock(START), **settings) as run:
         await source(run)
         await publish(run)
-        sent = await send(run, [contact(number, UNHEARD.format(number)) for number in range(count)])
+        sent = await send(run, [contact(number, UNHEARD.format(number)) for number in range(TAUGHT)])
         await run.settle()
         await correct(run, sent, "device.fault", "device_defective")
         await run.settle()
         yield run, sent
+
+
+async def _taught(folder: Path) -> list[str]:
+    async with taught_office(data=folder) as (_, sent):
+        return sent
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    with pytest.MonkeyPatch.context() as patch:
+        alone(patch)
+        return prepared(tmp_path_factory, "taught", _taught)
+
+
+Office = Callable[[], AbstractAsyncContextManager[tuple[Running, list[str]]]]
+
+
+@pytest.fixture
+def office(taught: tuple[Path, list[str]], tmp_path: Path) -> Office:
+    """A taught office on a data directory of this test's own."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[tuple[Running, list[str]]]:
+        folder, sent = taught
+        shutil.copytree(folder, tmp_path / "taught")
+        async with running(intake, classification, clock=SimulatedClock(START), data=tmp_path / "taught") as run:
+            yield run, sent
+
+    return opened
 
 
 async def correct(run: Running, ids: Sequence[str], motive: str, cause: str, by: str = "ana") -> None:
@@ -170,10 +209,10 @@ def same(one: Sequence[Decision], other: Sequence[Decision]) -> bool:
 
 
 async def test_what_was_corrected_is_coded_so_from_the_next_text_on_and_every_process_agrees_R07(
-    monkeypatch: pytest.MonkeyPatch, engines: Engines
+    monkeypatch: pytest.MonkeyPatch, engines: Engines, office: Office
 ) -> None:
     texts = [UNHEARD.format("mil"), "no tengo internet", "me cobraron de más"]
-    async with taught_office(engines=engines) as (run, sent):
+    async with office() if engines.name == "embedded" else taught_office(engines=engines) as (run, sent):
         own = run.services["classification"].app.state.lessons
         next_one = (await send(run, [contact(1_000, texts[0])]))[0]
         await run.settle()
@@ -181,7 +220,7 @@ async def test_what_was_corrected_is_coded_so_from_the_next_text_on_and_every_pr
         assert (found["motive"], found["cause"]) == ("device.fault", "device_defective")
         assert (found["parts"]["motive"]["decided_by"], found["parts"]["cause"]["decided_by"]) == ("model", "model")
         assert found["parts"]["motive"]["model_version"] == f"online@{len(sent)}"
-        assert found["model_version"] == f"words-2@1+online@{len(sent)}"
+        assert found["model_version"] == f"words-3@1+online@{len(sent)}"
         one_by_one = await decided_by(run, own, texts)
         assert one_by_one[1].motive == "service.no_internet"
         assert same(one_by_one, await decided_by(run, process(), texts)), (
@@ -199,8 +238,10 @@ async def test_what_was_corrected_is_coded_so_from_the_next_text_on_and_every_pr
         assert first[0].motive == "device.fault"
 
 
-async def test_whoever_was_erased_teaches_nothing_from_then_on_and_all_begin_again_without_them() -> None:
-    async with taught_office(60) as (run, sent):
+async def test_whoever_was_erased_teaches_nothing_from_then_on_and_all_begin_again_without_them(
+    office: Office,
+) -> None:
+    async with office() as (run, sent):
         own = run.services["classification"].app.state.lessons
         texts = [UNHEARD.format("mil")]
         before = await decided_by(run, own, texts)
@@ -211,17 +252,17 @@ async def test_whoever_was_erased_teaches_nothing_from_then_on_and_all_begin_aga
         store = run.services["classification"].runtime.store
         async with store.reading() as connection:
             left = (await connection.execute(select(tables.corrections.c.interaction_id))).scalars().all()
-        assert list(left) == sent[1::2]
+        assert list(left) == [one for number, one in enumerate(sent) if number >= 60 or number % 2]
         after = await decided_by(run, own, texts)
         assert same(after, await decided_by(run, process(), texts))
         assert before[0].confidence != after[0].confidence
 
 
-async def test_a_new_rulebook_starts_the_learner_anew_with_what_people_said_before() -> None:
+async def test_a_new_rulebook_starts_the_learner_anew_with_what_people_said_before(office: Office) -> None:
     was = b"  - code: device.fault\n    parent: device\n    name: {es: Equipo antes, en: Equipment before}\n    becomes: [device.broken]\n"
     newer = OPERATOR.replace(b"device.fault", b"device.broken")
     renamed = newer.replace(b"  - code: device.broken\n", was + b"  - code: device.broken\n", 1)
-    async with taught_office() as (run, _):
+    async with office() as (run, _):
         answer = await publish(run, renamed)
         assert answer.status_code == 201, answer.text
         await run.settle()

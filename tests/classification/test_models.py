@@ -35,6 +35,7 @@ from services.classification.model_files import Unreadable, read
 from services.classification.refitting import held_back, training
 from services.demo.year import generate
 from services.intake.app import build as intake
+from tests.classification.prepared import prepared
 from tests.classification.test_learning import book, correct
 from tests.classification.test_service import START, contact, publish, send, source
 
@@ -53,15 +54,13 @@ def office(data: Path) -> AbstractAsyncContextManager[Running]:
     return running(intake, classification, clock=SimulatedClock(START), data=data)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory in which people have corrected, and one model was fitted."""
-    folder = tmp_path_factory.mktemp("models") / "data"
     with pytest.MonkeyPatch.context() as patch:
         for name in ("ENCODER", "FIT_AFTER", "PROMOTE"):
             patch.setenv(f"LAZO_CLASSIFICATION_{name}", "0")
-        asyncio.run(_prepared(folder))
-    return folder
+        return prepared(tmp_path_factory, "models", _prepared)[0]
 
 
 async def _prepared(folder: Path) -> None:
@@ -131,6 +130,8 @@ async def test_a_fitted_model_is_kept_with_its_measures_and_decides_nothing_unti
         (model,) = found["models"]
         assert (found["promoted"], found["shadow"]) == (None, None)
         assert (model["live"], model["by"], model["rulebook_version"]) == (False, "ana", 1)
+        assert (model["state"], model["held_back"] > 30) == ("candidate", True)
+        assert {"ece", "coverage_at_95", "precision"} <= model["measures"].keys()
         assert model["corrections"] + model["held_back"] == CORRECTED
         assert 0 < model["sure"] <= LEFT
         assert model["measures"]["held_back"] == model["held_back"] > 30
@@ -148,6 +149,7 @@ async def test_a_fitted_model_is_kept_with_its_measures_and_decides_nothing_unti
             assert decision["motive"] == "service.no_internet"
         shown = (await run.client.get(path)).json()
         assert [one["what"] for one in shown["history"]] == ["fitted", "promoted"]
+        assert (shown["state"], shown["back_to"]) == ("live", None)
         assert (shown["history"][1]["by"], shown["history"][1]["because"]) == ("ana", "asked")
         assert (await standing(run)).live == model["model_id"]
         assert refused(await run.client.post(f"{path}/promote", json={})) == (409, "model-live")
@@ -170,6 +172,7 @@ async def test_of_two_people_who_promote_at_once_one_is_told_and_a_rollback_undo
         assert (await run.client.post(f"{path}/rollback", json={"by": "ben"})).status_code == 200
         state = await standing(run)
         assert (state.live, state.before) == (None, ())
+        assert (await run.client.get(path)).json()["state"] == "retired"
         assert refused(await run.client.post(f"{path}/rollback", json={"by": "ana"})) == (409, "model-not-live")
         spanish = await run.client.post(f"{path}/rollback", json={}, headers={"accept-language": "es"})
         assert "no decide ahora" in spanish.json()["detail"]
@@ -240,6 +243,7 @@ async def test_a_shadow_is_asked_about_every_contact_and_nothing_comes_of_it_G11
         ids = await send(run, [contact(8_000 + number, text) for number, text in enumerate(texts * 3)])
         await run.settle()
         assert await count(run) - before == len(ids), "one decision each, as without a shadow"
+        assert (await run.client.get(path)).json()["state"] == "shadow"
         report = (await run.client.get(f"{path}/shadow")).json()
         assert (report["texts"], report["ended_at"]) == (len(ids), None)
         assert report["same"] + sum(one["count"] for one in report["moved"]) == len(ids)
@@ -322,6 +326,22 @@ async def test_the_same_log_gives_the_same_model_to_the_last_byte(data: Path, tm
         assert read(kept, made.model_id).digest == made.model_id
         with pytest.raises(Unreadable):
             read({name: content for name, content in kept.items() if name != "motive-keys.npy"}, made.model_id)
+
+
+async def test_who_may_only_read_sees_models_and_changes_nothing(data: Path) -> None:
+    async with office(data) as run:
+        reader, nobody = await run.key_for("classification:read"), await run.key_for("intake:read")
+        found = (await run.client.get(MODELS, headers=reader)).json()
+        path = f"{MODELS}/{found['models'][0]['model_id']}"
+        assert (await run.client.get(path, headers=reader)).status_code == 200
+        assert (await run.client.get(MODELS, headers=nobody)).status_code == 403
+        for command in (
+            f"{MODELS}/fit",
+            *(f"{path}/{name}" for name in ("promote", "rollback", "shadow", "shadow/end")),
+        ):
+            answer = await run.client.post(command, json={}, headers=reader)
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), command
+        assert [one["what"] for one in (await run.client.get(path)).json()["history"]] == ["fitted"]
 
 
 def test_every_fifth_contact_is_held_back_for_good_whatever_is_asked() -> None:

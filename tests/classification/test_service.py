@@ -153,9 +153,9 @@ async def test_a_person_corrects_a_coding_and_all_decisions_stay_visible_R07_R73
         assert first.json()["parts"]["motive"]["decided_by"] == "person"
         assert not (await run.client.get("/classification/v1/review-queue")).json()["items"]
         models = (await run.client.get("/classification/v1/models")).json()
-        assert models["live"] == "words-2@1+online@1"
+        assert models["live"] == "words-3@1+online@1"
         assert models["corrections"] == 1
-        assert {item["model_version"] for item in models["items"]} == {"person", "words-2@1"}
+        assert {item["model_version"] for item in models["items"]} == {"person", "words-3@1"}
         await run.settle()
         store = run.services["classification"].runtime.store
         async with store.reading() as connection:

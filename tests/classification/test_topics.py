@@ -216,7 +216,7 @@ async def test_every_part_says_who_decided_how_sure_and_under_which_versions_and
         label = {"motive": "care.rude", "by": "ana"}
         after = (await run.client.post(f"/classification/v1/interactions/{sent[1]}/label", json=label)).json()
         assert (after["parts"]["motive"]["decided_by"], after["parts"]["motive"]["by"]) == ("person", "ana")
-        assert (after["parts"]["need"]["decided_by"], after["parts"]["need"]["model_version"]) == ("rule", "words-2@1")
+        assert (after["parts"]["need"]["decided_by"], after["parts"]["need"]["model_version"]) == ("rule", "words-3@1")
         assert [entry["motive"] for entry in after["history"]] == [one["motive"], "care.rude"]
         assert after["history"][0]["parts"]["motive"]["evidence"], "what was decided before stays as it was"
 

@@ -20,10 +20,16 @@ def test_both_languages_say_the_same_things_and_nothing_is_unused() -> None:
     for key, text in render.MESSAGES["es"].items():
         assert set(re.findall(r"\{(\w+)\}", text)) == set(re.findall(r"\{(\w+)\}", render.MESSAGES["en"][key])), key
     source = "".join(path.read_text() for path in [*CONSOLE.glob("*.py"), *CONSOLE.glob("templates/*.html")])
+    # What a script of one page says, it says by the rest of the key.
+    script = (CONSOLE / "static" / "models.js").read_text()
+    said = {f"models.{key}" for key in re.findall(r"""say\("([\w./]+)\"""", script)}
+    assert said <= render.MESSAGES["es"].keys(), said - render.MESSAGES["es"].keys()
+    source += "".join(f"'{key}'" for key in said)
     # Keys are written out, or put together from one of these and a code.
     built = {
         match[0] for match in re.findall(r"""(?:maybe|t)\(\s*f?['"]([a-z_.]+?)(\.\{|\.?['"]\s*(?:\+|,))""", source)
     }
+    built |= {f"models.{family}" for family in re.findall(r"say\(`([\w./]+)\.\$\{", script)}
     unused = [key for key in render.MESSAGES["es"] if f"'{key}'" not in source and f'"{key}"' not in source]
     families = {
         "kind",
@@ -77,7 +83,7 @@ async def test_pages_answer_hostile_addresses_with_pages_and_a_strict_policy() -
         assert "HttpOnly" in answer.headers["set-cookie"]
         one.client.headers.pop("Authorization")
         for path, status in (
-            ("/", 200), ("/causes", 200), ("/contacts", 200), ("/findings", 200), ("/customers", 200), ("/quarantine", 200),
+            ("/", 200), ("/causes", 200), ("/contacts", 200), ("/findings", 200), ("/customers", 200), ("/quarantine", 200), ("/models", 200), ("/models?by=<script>", 200),
             ("/numbers/nothing", 404), ("/numbers/csat?from=x", 422), ("/numbers/csat?granularity=<script>", 422), ("/findings/<script>", 404),
             ("/customers/cus_none", 404), ("/cases/none", 404), ("/causes?by=password", 422), ("/contacts?after=~~", 200),
             ("/numbers/csat/events?period=1999-01-01", 422), ("/contacts?finding=none", 404), ("/causes?days=-1", 200),

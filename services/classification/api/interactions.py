@@ -8,10 +8,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from libs.events.errors import ConcurrencyConflict
-from libs.service.http import idempotent
+from libs.events.store import Unit
 from services.classification import views
-from services.classification.api.context import Context, Reader, Writer, moved_on, of_label
+from services.classification.api.commanding import carried_out
+from services.classification.api.context import Context, Reader, Writer, of_label
 from services.classification.coding import LabelRefused, stream_of
 from services.classification.reviewing import Reviewing
 
@@ -42,21 +42,12 @@ def router(context: Context, reviewing: Reviewing) -> APIRouter:
         "/interactions/{interaction_id}/label", summary="A person's correction; it supersedes, all stay visible"
     )
     async def label(request: Request, principal: Writer, interaction_id: str, body: LabelIn) -> Response:
-        async with idempotent(request, principal, context.store) as once:
-            if once.stored is not None:
-                return once.stored
-            try:
-                async with context.store.unit() as unit:
-                    by = body.by or principal.name
-                    await reviewing.label(unit, interaction_id, body.motive, body.cause, by, body.revision)
-                    events = await unit.stream(stream_of(interaction_id))
-                    response = JSONResponse(jsonable_encoder(views.decision_view(events)))
-                    await once.keep(unit.connection, response)
-            except LabelRefused as refused:
-                raise of_label(refused, request) from None
-            except ConcurrencyConflict:
-                raise moved_on(request) from None
-            return response
+        async def do(unit: Unit) -> dict[str, Any]:
+            by = body.by or principal.name
+            await reviewing.label(unit, interaction_id, body.motive, body.cause, by, body.revision)
+            return views.decision_view(await unit.stream(stream_of(interaction_id)))
+
+        return await carried_out(context, request, principal, do, LabelRefused, of_label)
 
     async def _decision(request: Request, interaction_id: str) -> dict[str, Any]:
         async with context.store.unit() as unit:

@@ -5,17 +5,16 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.encoders import jsonable_encoder
-from fastapi.responses import JSONResponse
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
-from libs.events.errors import ConcurrencyConflict
 from libs.events.store import Unit
-from libs.service.http import FieldError, Principal, Problem, idempotent
+from libs.service.http import FieldError, Principal, Problem
 from services.classification import keeping_models as kept
 from services.classification import tables, views
-from services.classification.api.context import Context, Reader, Writer, moved_on, no_rulebook, say
+from services.classification.api.commanding import carried_out
+from services.classification.api.context import Context, Reader, Writer, no_rulebook, say
 from services.classification.api.recodings import ByIn
 from services.classification.domain.voices import family
 from services.classification.modelling import Modelling, ModelRefused, history
@@ -80,19 +79,11 @@ def commands(context: Context, modelling: Modelling, refitting: Refitting) -> AP
 
     @routes.post("/models/fit", summary="Fit a model from all corrections, in the background", status_code=202)
     async def fit(request: Request, principal: Writer, body: ByIn) -> Response:
-        async with idempotent(request, principal, context.store) as once:
-            if once.stored is not None:
-                return once.stored
-            try:
-                async with context.store.unit() as unit:
-                    await refitting.ask(unit, body.by or principal.name)
-                    response = JSONResponse({"state": "asked"}, 202)
-                    await once.keep(unit.connection, response)
-            except FitRefused as refused:
-                if refused.code == "no_rulebook":
-                    raise no_rulebook(request) from None
-                raise _conflict(request, "fit_busy") from None
-            return response
+        async def do(unit: Unit) -> dict[str, str]:
+            await refitting.ask(unit, body.by or principal.name)
+            return {"state": "asked"}
+
+        return await carried_out(context, request, principal, do, FitRefused, _of_fit, 202)
 
     @routes.post("/models/{model_id}/promote", summary="Let it decide from the next contact on")
     async def promote(request: Request, principal: Writer, model_id: str, body: ByIn) -> Response:
@@ -118,23 +109,13 @@ def commands(context: Context, modelling: Modelling, refitting: Refitting) -> AP
         return await _command(request, principal, model_id, lambda unit: modelling.end_shadow(unit, model_id, by))
 
     async def _command(
-        request: Request, principal: Principal, model_id: str, do: Callable[[Unit], Awaitable[None]]
+        request: Request, principal: Principal, model_id: str, command: Callable[[Unit], Awaitable[None]]
     ) -> Response:
-        async with idempotent(request, principal, context.store) as once:
-            if once.stored is not None:
-                return once.stored
-            try:
-                async with context.store.unit() as unit:
-                    await do(unit)
-                    response = JSONResponse(jsonable_encoder(await _one(request, unit, model_id)))
-                    await once.keep(unit.connection, response)
-            except ModelRefused as refused:
-                if refused.code == "unknown":
-                    raise Problem(404, "not-found", say("unknown_model", request)) from None
-                raise _conflict(request, f"model_{refused.code}", refused.value) from None
-            except ConcurrencyConflict:
-                raise moved_on(request) from None
-            return response
+        async def do(unit: Unit) -> dict[str, Any]:
+            await command(unit)
+            return await _one(request, unit, model_id)
+
+        return await carried_out(context, request, principal, do, ModelRefused, _of)
 
     return routes
 
@@ -143,12 +124,29 @@ async def _one(request: Request, unit: Unit, model_id: str) -> dict[str, Any]:
     row = await kept.model(unit.connection, model_id)
     if row is None:
         raise Problem(404, "not-found", say("unknown_model", request))
+    said = await history(unit)
     done = [
         {"what": EVENTS[type(data).__name__], **data.model_dump(mode="json", exclude={"model_id"})}
-        for data in await history(unit)
+        for data in said
         if getattr(data, "model_id", None) == model_id
     ]
-    return row | {"history": done, "shadow_report": await _report(unit.connection, model_id)}
+    before = kept.fold(said).before
+    return row | {
+        "back_to": before[-1] if row["live"] and before else None,
+        "history": done,
+        "shadow_report": await _report(unit.connection, model_id),
+    }
+
+
+def _of(refused: ModelRefused, request: Request) -> Problem:
+    """404 for a model there is none of, 409 for the wrong moment."""
+    if refused.code == "unknown":
+        return Problem(404, "not-found", say("unknown_model", request))
+    return _conflict(request, f"model_{refused.code}", refused.value)
+
+
+def _of_fit(refused: FitRefused, request: Request) -> Problem:
+    return no_rulebook(request) if refused.code == "no_rulebook" else _conflict(request, "fit_busy")
 
 
 def _conflict(request: Request, code: str, value: str = "") -> Problem:

@@ -5,16 +5,14 @@ from typing import Annotated, Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.encoders import jsonable_encoder
-from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from libs.events.errors import ConcurrencyConflict
 from libs.events.store import Unit
-from libs.service.http import FieldError, Paging, Principal, Problem, idempotent, paging
+from libs.service.http import FieldError, Paging, Principal, Problem, paging
 from services.classification import recoding as jobs
-from services.classification.api.context import Context, Reader, Writer, moved_on, no_rulebook, say
+from services.classification.api.commanding import carried_out
+from services.classification.api.context import Context, Reader, Writer, no_rulebook, say
 from services.classification.recoding import Recoding, RecodingRefused
 
 
@@ -94,22 +92,13 @@ def router(context: Context, recoding: Recoding) -> APIRouter:
         return await _command(request, principal, recoding_id, lambda unit: recoding.cancel(unit, recoding_id, by))
 
     async def _command(
-        request: Request, principal: Principal, recoding_id: str, do: Callable[[Unit], Awaitable[None]]
+        request: Request, principal: Principal, recoding_id: str, command: Callable[[Unit], Awaitable[None]]
     ) -> Response:
-        async with idempotent(request, principal, context.store) as once:
-            if once.stored is not None:
-                return once.stored
-            try:
-                async with context.store.unit() as unit:
-                    await do(unit)
-                    row = await jobs.recoding(unit.connection, recoding_id)
-                    response = JSONResponse(jsonable_encoder(jobs.shown(row)), 202)
-                    await once.keep(unit.connection, response)
-            except RecodingRefused as refused:
-                raise _of(refused, request) from None
-            except ConcurrencyConflict:
-                raise moved_on(request) from None
-            return response
+        async def do(unit: Unit) -> dict[str, Any]:
+            await command(unit)
+            return jobs.shown(await jobs.recoding(unit.connection, recoding_id))
+
+        return await carried_out(context, request, principal, do, RecodingRefused, _of, 202)
 
     return routes
 

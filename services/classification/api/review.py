@@ -5,15 +5,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.encoders import jsonable_encoder
-from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from libs.events.errors import ConcurrencyConflict
 from libs.events.store import Unit
-from libs.service.http import Paging, Principal, idempotent, paging
+from libs.service.http import Paging, Principal, paging
 from services.classification import review_views as views
-from services.classification.api.context import Context, Reader, Writer, moved_on, of_label
+from services.classification.api.commanding import carried_out
+from services.classification.api.context import Context, Reader, Writer, of_label
 from services.classification.coding import LabelRefused
 from services.classification.reviewing import SECOND, Reviewing
 
@@ -157,23 +156,17 @@ def deciding(context: Context, reviewing: Reviewing) -> APIRouter:
         description="Contacts that cannot be labelled say why; the others are. The same again changes nothing.",
     )
     async def label_many(request: Request, principal: Writer, body: LabelManyIn) -> Response:
-        async with idempotent(request, principal, context.store) as once:
-            if once.stored is not None:
-                return once.stored
-            person = _who(principal, body)
-            try:
-                async with context.store.unit() as unit:
-                    results = [
-                        await _labelled(reviewing, unit, request, interaction_id, body, person)
-                        for interaction_id in dict.fromkeys(body.interaction_ids)
-                    ]
-                    labelled = sum(one["status"] == "labelled" for one in results)
-                    answer = {"labelled": labelled, "refused": len(results) - labelled, "results": results}
-                    response = JSONResponse(answer)
-                    await once.keep(unit.connection, response)
-            except ConcurrencyConflict:
-                raise moved_on(request) from None
-            return response
+        person = _who(principal, body)
+
+        async def do(unit: Unit) -> dict[str, Any]:
+            results = [
+                await _labelled(reviewing, unit, request, interaction_id, body, person)
+                for interaction_id in dict.fromkeys(body.interaction_ids)
+            ]
+            labelled = sum(one["status"] == "labelled" for one in results)
+            return {"labelled": labelled, "refused": len(results) - labelled, "results": results}
+
+        return await carried_out(context, request, principal, do, LabelRefused, of_label)
 
     @routes.post(
         "/interactions/{interaction_id}/second-coding",
@@ -181,19 +174,10 @@ def deciding(context: Context, reviewing: Reviewing) -> APIRouter:
         status_code=201,
     )
     async def second_coding(request: Request, principal: Writer, interaction_id: str, body: SecondIn) -> Response:
-        async with idempotent(request, principal, context.store) as once:
-            if once.stored is not None:
-                return once.stored
-            try:
-                async with context.store.unit() as unit:
-                    data = await reviewing.second(unit, interaction_id, body.motive, body.cause, _who(principal, body))
-                    response = JSONResponse(jsonable_encoder(data), 201)
-                    await once.keep(unit.connection, response)
-            except LabelRefused as refused:
-                raise of_label(refused, request) from None
-            except ConcurrencyConflict:
-                raise moved_on(request) from None
-            return response
+        async def do(unit: Unit) -> Any:
+            return await reviewing.second(unit, interaction_id, body.motive, body.cause, _who(principal, body))
+
+        return await carried_out(context, request, principal, do, LabelRefused, of_label, 201)
 
     @routes.get("/second-codings", summary="Contacts that two people coded, newest first")
     async def second_codings(

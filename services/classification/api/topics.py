@@ -3,18 +3,17 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.encoders import jsonable_encoder
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Select, and_, or_, select
 from starlette.responses import Response
 
 from libs.events.catalogue.interactions import InteractionRecorded
-from libs.events.errors import ConcurrencyConflict
 from libs.events.sealing import opened
-from libs.service.http import Paging, Problem, idempotent, paging
+from libs.events.store import Unit
+from libs.service.http import Paging, Problem, paging
 from services.classification import archive, tables
-from services.classification.api.context import Context, Reader, Writer, moved_on, say
+from services.classification.api.commanding import carried_out
+from services.classification.api.context import Context, Reader, Writer, say
 from services.classification.emerging import DISMISSED, EMERGING, EXAMPLES, PROPOSED, Emerging, TopicRefused
 
 OPENS_WORDS = "classification:write"
@@ -78,29 +77,25 @@ def router(context: Context, emerging: Emerging) -> APIRouter:
     async def _settle(
         request: Request, principal: Any, topic_id: str, outcome: str, motive: str | None, by: str | None
     ) -> Response:
-        async with idempotent(request, principal, context.store) as once:
-            if once.stored is not None:
-                return once.stored
-            try:
-                async with context.store.unit() as unit:
-                    await emerging.settle(unit, topic_id, outcome, motive, by or principal.name)
-                    query = select(tables.topics).where(tables.topics.c.topic_id == topic_id)
-                    shown = _shown((await unit.connection.execute(query)).one())
-                    if motive is not None:
-                        # What a person pastes into the rulebook and finishes: names, severity, causes.
-                        shown["draft"] = {"code": motive, "name": {}, "terms": {"": shown["words"]}}
-                    response = JSONResponse(jsonable_encoder(shown))
-                    await once.keep(unit.connection, response)
-            except TopicRefused as refused:
-                text = say(refused.code, request, refused.value)
-                if refused.code == "unknown_topic":
-                    raise Problem(404, "not-found", text) from None
-                raise Problem.field("/motive", "code-taken", text) from None
-            except ConcurrencyConflict:
-                raise moved_on(request) from None
-            return response
+        async def do(unit: Unit) -> dict[str, Any]:
+            await emerging.settle(unit, topic_id, outcome, motive, by or principal.name)
+            query = select(tables.topics).where(tables.topics.c.topic_id == topic_id)
+            shown = _shown((await unit.connection.execute(query)).one())
+            if motive is not None:
+                # What a person pastes into the rulebook and finishes: names, severity, causes.
+                shown["draft"] = {"code": motive, "name": {}, "terms": {"": shown["words"]}}
+            return shown
+
+        return await carried_out(context, request, principal, do, TopicRefused, _of)
 
     return routes
+
+
+def _of(refused: TopicRefused, request: Request) -> Problem:
+    text = say(refused.code, request, refused.value)
+    if refused.code == "unknown_topic":
+        return Problem(404, "not-found", text)
+    return Problem.field("/motive", "code-taken", text)
 
 
 def _listed(state: str, after: Any) -> Select[Any]:

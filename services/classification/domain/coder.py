@@ -23,7 +23,7 @@ from services.classification.domain.normalise import STOPWORDS, Plain, folded, g
 from services.classification.domain.rulebook import UNKNOWN, Cause, Motive, Rulebook
 from services.classification.domain.voices import Model, Scores, Voice, causes_by_models, pooled, telling
 
-MODEL = "words-2"
+MODEL = "words-3"
 SLOPE = 0.8
 FLOOR = 4.0
 FLOOR_OF_PROBLEMS = 2.2
@@ -51,7 +51,12 @@ _MASKED = {"redacted"}
 """The one mask that is a word."""
 
 CAUSE_SURE = 0.5
-"""Below this a learnt model names no cause: a wrong one sends an improvement to the wrong place."""
+"""Below this no cause is named: a wrong one sends an improvement to the wrong place. On the generated year's first 60 days, of the
+texts that name a cause 84.7 % get it and 7.3 % another; without the bar 86.9 and 11.7, and one text in four that names none got
+one more than now."""
+UNUSUAL_SURE = 0.9
+"""The same for a cause that the rulebook does not list under the motive, where it lists some: words it shares with others by chance
+("my case", "once more") named such a cause in 19.5 % of the texts that name none, and in 2.4 % now; no right one was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +139,13 @@ class Coder:
         self.consequences = Consequences(rulebook)
         place = {cause.code: index for index, cause in enumerate(self.causes)}
         self._usual = np.zeros((len(self.motives), len(self.causes)))
+        self._cause_bars = np.full((len(self.motives), len(self.causes)), CAUSE_SURE)
         for index, motive in enumerate(self.motives):
             for code in motive.causes:
                 if code in place:
                     self._usual[index, place[code]] = USUAL
+            if motive.causes:
+                self._cause_bars[index, self._usual[index] == 0] = UNUSUAL_SURE
 
     @cached_property
     def _declared(self) -> dict[str, str]:
@@ -319,6 +327,8 @@ class Coder:
         usual = self._usual[motive] if motive >= 0 else 0.0
         raised = np.where(scores > 0, scores + usual, -np.inf)
         best, share = _first(_softmax(_standing(raised, self._cause_ends, day), CAUSE_FLOOR), 0.0)
+        if best >= 0 and share < (self._cause_bars[motive, best] if motive >= 0 else CAUSE_SURE):
+            best, share = -1, 0.0
         said = causes_by_models(voices, motive)
         if said is None:
             return best, share, "rule"

@@ -14,7 +14,7 @@ from services.classification.domain.classifier.online_coder import OnLineCoder
 from services.classification.domain.classifier.text import Prepared, prepare
 from services.classification.domain.classifier.vocabulary import slices
 from services.classification.domain.rulebook import UNKNOWN
-from services.classification.domain.voices import FITTED, Scores, Voice, online_weight
+from services.classification.domain.voices import FITTED, HEARD, Scores, Voice, online_weight
 
 RARE = 1e-4
 """What no model can exclude further: a fitted model's scores run away on easy texts, and one voice must not silence the rest."""
@@ -124,7 +124,10 @@ class Learnt:
         what, why = online.coder.chances(online.coder.motive.features(items, vectors, read))
         motives = np.log(what[:, self._order] + 1e-12)
         causes = usual = None
-        if why is not None and self._cause_order is not None:
+        # Heard about causes once people have named as many as its voice about motives takes: started from the rulebook's words it
+        # named one in 314 of 3,000 texts after 230 corrections of which 24 had a cause, and was right in 14.
+        told = online.coder.cause.learnt if online.coder.cause is not None else 0
+        if why is not None and self._cause_order is not None and online_weight(told) >= HEARD:
             causes = np.log(why[:, self._cause_order] + 1e-12)
             usual = np.log(online.coder.usual())[np.ix_(self._order[:-1], self._cause_order)]
         for at, (item, said) in enumerate(zip(items, found, strict=True)):

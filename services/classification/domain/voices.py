@@ -55,7 +55,7 @@ class Model(Protocol):
 
 
 def family(model_version: str) -> str:
-    """A coder's version without how much its learner had learnt: `words-2@1+online+svm@…`."""
+    """A coder's version without how much its learner had learnt: `words-3@1+online+svm@…`."""
     return _COUNTED.sub("online", model_version)
 
 

@@ -9,6 +9,7 @@ from libs.service.http.problems import Problem
 from services.indicators.api import documents
 from services.indicators.console.render import MESSAGES
 from services.indicators.console.shared import (
+    WRITES,
     Values,
     Visit,
     behind,
@@ -26,7 +27,6 @@ from services.indicators.views.scope import findings
 
 STAGES = ("opened", "confirmed", "investigated", "action_planned", "implemented", "judged", "closed")
 NEWEST = 5
-WRITES = "classification:write"
 COMPONENTS = ("product", "procedures", "facilities", "systems", "information", "people")
 NATURES = ("procedure", "norm", "explanation", "human", "supplier", "system", "product")
 COMMANDS: Mapping[str, tuple[str, ...]] = {

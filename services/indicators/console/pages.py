@@ -149,6 +149,11 @@ async def review(request: Request) -> Response:
     return await _show(request, "review.html", records.review)
 
 
+@console.get("/models")
+async def models(request: Request) -> Response:
+    return await _show(request, "models.html", records.models)
+
+
 @console.get("/quarantine")
 async def quarantine(request: Request) -> Response:
     return await _show(request, "quarantine.html", records.quarantine)

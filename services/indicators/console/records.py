@@ -12,6 +12,7 @@ from services.indicators.api import documents
 from services.indicators.console.render import MESSAGES, Voice
 from services.indicators.console.shared import (
     PAGE,
+    WRITES,
     Values,
     Visit,
     asked,
@@ -200,6 +201,16 @@ async def review(visit: Visit) -> Values:
     return {
         "title": visit.voice.t("review.title"),
         "texts": {name: text for name, text in said.items() if name.startswith(wanted)},
+    }
+
+
+async def models(visit: Visit) -> Values:
+    """The same: models are classification's, the browser asks it and sends it the commands."""
+    said = MESSAGES[visit.voice.language]
+    return {
+        "title": visit.voice.t("models.title"),
+        "may": visit.principal.may(WRITES),
+        "texts": {name: text for name, text in said.items() if name.startswith("models.")},
     }
 
 

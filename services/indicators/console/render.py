@@ -19,7 +19,7 @@ LANGUAGES = ("es", "en")
 MESSAGES: dict[str, dict[str, str]] = {
     language: {
         key: text
-        for path in (HERE / "locale" / f"{language}.json", HERE / "locale" / f"findings.{language}.json")
+        for path in (HERE / "locale" / f"{name}{language}.json" for name in ("", "findings.", "models."))
         for key, text in json.loads(path.read_text(encoding="utf-8")).items()
     }
     for language in LANGUAGES

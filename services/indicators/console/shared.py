@@ -21,6 +21,8 @@ from services.indicators.views import lists, words
 
 RANGES = ("7", "30", "90", "365", "all")
 PAGE = 50
+WRITES = "classification:write"
+"""What the commands of classification ask for; without it a page offers none of them."""
 Values = dict[str, Any]
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from services.classification.domain.classifier.online import MEMORY, OnLine, spoken
+from services.classification.domain.classifier.online import MEMORY, STEP_WORDS, OnLine, spoken
 from services.classification.domain.classifier.online_coder import OnLineCoder
+from services.classification.domain.classifier.text import prepare
+from services.classification.encoder import Remembering
 from tests.classification.classifier.synthetic import TOPICS, MadeEncoder, complaints
 
 NAMES = {label: [label, *both] for label, both in TOPICS.items()}
@@ -52,6 +56,25 @@ def test_the_same_corrections_give_the_same_answers() -> None:
             learner.learn(text, label)
         found.append(learner.judge(complaints(30, seed=14)[0]))
     assert found[0] == found[1]
+
+
+def test_texts_of_a_batch_that_share_buckets_move_each_as_often_as_it_stands_in_them() -> None:
+    """The step moves each bucket once, by the sum of what its texts say: compared with the texts one after the other."""
+    learner = OnLine({"a": ["uno"], "b": ["dos"], "c": ["tres"]}, None)
+    texts = ["la tarjeta se traba", "la tarjeta no llega", "se traba se traba", "otra cosa"]
+    batch = [
+        replace(seen, label=place % 3) for place, seen in enumerate(learner.features([prepare(one) for one in texts]))
+    ]
+    buckets = [set(item.buckets.tolist()) for item in batch]
+    assert buckets[0] & buckets[1]
+    assert buckets[0] & buckets[2]
+    table = learner.words.copy()
+    chances = learner._chances(batch)
+    for item, row in zip(batch, chances, strict=True):
+        wrong = row - np.eye(3)[item.label]
+        np.subtract.at(table, item.buckets, np.outer(item.values, wrong).astype(np.float32) * np.float32(STEP_WORDS))
+    learner._step(batch)
+    assert np.allclose(learner.words, table, atol=1e-5)
 
 
 def test_an_unreadable_correction_teaches_nothing_and_an_unknown_label_is_refused() -> None:
@@ -101,3 +124,39 @@ def test_codes_of_another_rulebook_teach_nothing() -> None:
     assert not coder.learn("😡", "visit.missed")
     assert coder.learn("cobro doble", "billing.twice", "unknown")
     assert coder.judge(["cobro doble", ""])[1].motive.problem == "empty"
+
+
+def test_a_text_that_was_shown_is_not_encoded_again_when_it_is_corrected_and_nothing_else_changes() -> None:
+    """R06: the learner comes to the same weights whether this process had read the text before, alone or in a batch, or not."""
+    texts, truth = complaints(40, seed=15)
+    found, calls = [], []
+    for read in ("never", "alone", "in a batch"):
+        inner = MadeEncoder()
+        encoder = Remembering(inner, most=50)
+        learner = OnLineCoder(NAMES, {}, encoder)
+        if read == "alone":
+            for text in texts:
+                learner.judge([text])
+        elif read == "in a batch":
+            learner.judge(texts)
+        before = inner.calls
+        for text, label in zip(texts, truth, strict=True):
+            assert learner.learn(text, label)
+        calls.append(inner.calls - before)
+        found.append(learner.judge(complaints(20, seed=16)[0]))
+    assert calls[1] == 0
+    assert calls[0] == calls[2] == len(set(texts))
+    assert found[0] == found[1] == found[2]
+    encoder.forget()
+    assert learner.learn(texts[0], truth[0])
+    assert inner.calls - before > calls[2]
+
+
+def test_no_more_texts_are_remembered_than_was_said() -> None:
+    inner = MadeEncoder()
+    encoder = Remembering(inner, most=3)
+    for text in ("a", "b", "c", "a", "d", "a", "b"):
+        encoder.encode([text])
+    assert inner.calls == 5, "a was used last and stayed, b had to go"
+    assert encoder.encode([]).shape == (0, 32)
+    assert np.array_equal(encoder.encode(["a", "z"])[0], encoder.encode(["a"])[0])

@@ -65,6 +65,7 @@ class OnLine:
         width = len(seen[0].vector) if seen else 0
         self._meaning = np.zeros((width, len(self.labels)), dtype=np.float32)
         self.words = np.zeros((BUCKETS, len(self.labels)), dtype=np.float32)
+        self._slots = np.zeros(BUCKETS, dtype=np.int32)
         self._vectors = np.zeros((0, width), dtype=np.float32)
         self._answers = np.zeros((0, len(self.labels)), dtype=np.float32)
         counts = np.bincount([item.label for item in seen], minlength=len(self.labels))
@@ -190,12 +191,27 @@ class OnLine:
         self._answers[at, item.label] = 1
 
     def _step(self, batch: Sequence[Seen]) -> None:
-        """One gradient step of the log loss over the batch, summed."""
-        wrong = self._chances(batch).astype(np.float32)
+        """One gradient step of the log loss over the batch, summed.
+
+        The batch's rows of the table are taken out once, scored, moved and put back, each bucket once however many of its texts
+        fall into it: text by text it took 1.6 of the 2.9 ms of a correction with motive and cause, and takes a fraction of it.
+        """
+        found = np.concatenate([item.buckets for item in batch])
+        # The different buckets without sorting them: each is written the place where it stands last, and read back.
+        last = np.arange(len(found), dtype=np.int32)
+        self._slots[found] = last
+        standing = self._slots[found]
+        kept = standing == last
+        used, place = found[kept], (np.cumsum(kept) - 1)[standing]
+        owner = np.repeat(np.arange(len(batch)), [len(item.buckets) for item in batch])
+        spread = np.zeros((len(used), len(batch)), dtype=np.float32)
+        spread[place, owner] = np.concatenate([item.values for item in batch])
+        rows = self.words[used]
+        wrong = self._chances(batch, spread.T @ rows).astype(np.float32)
         wrong[np.arange(len(batch)), [item.label for item in batch]] -= 1
         self._meaning -= (np.stack([item.vector for item in batch]).T @ wrong) * np.float32(STEP_MEANING)
-        for item, gradient in zip(batch, wrong, strict=True):
-            self.words[item.buckets] -= np.outer(item.values, gradient * np.float32(STEP_WORDS))
+        rows -= spread @ (wrong * np.float32(STEP_WORDS))
+        self.words[used] = rows
 
 
 def scores_of(seen: Sequence[Seen], table: Floats) -> Floats:

@@ -217,6 +217,14 @@ async function back() {
 async function alike() {
   const view = state.view;
   if (!view || state.busy || view.purpose === "second") return;
+  if (state.alike) {
+    // The same key again: only the one that was looked at.
+    state.alike = false;
+    at("alike").hidden = true;
+    at("near").hidden = false;
+    at("words").focus();
+    return;
+  }
   const found = await call(`/review-queue/${encodeURIComponent(view.id)}/alike?limit=50`).catch(() => ({ items: [] }));
   if (state.view !== view) return;
   state.alike = found.items.length > 0;
