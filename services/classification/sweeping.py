@@ -1,8 +1,8 @@
 """The weekly sweep on the store: what rose together though no slice rose alone becomes one verdict and one finding (R11, G3).
 
 It is asked by the monitor as days are judged (`until`), in the order of those days, so that history brought in at once opens what
-the same facts would have opened as they came. A week is swept once, when it is over; a later correction of it is in the past of
-the weeks after, and changes no finding. Cost: one scan of the contacts of the weeks concerned, and 0.1 to 0.5 s of arithmetic a
+the same facts would have opened as they came. A week is swept when it is over and once more a week later; a correction that comes after that is in the
+past of the weeks after, and changes no finding. Cost: one scan of the contacts of the weeks concerned, and 0.1 to 0.5 s of arithmetic a
 week off the event loop, whatever attributes hold: the rarer values of a free text are one value, and attributes are left out,
 the most various first, while the cube has more than `MOST_LEAVES` leaves.
 """
@@ -83,14 +83,17 @@ class Sweeping:
         after = await self._after(unit.connection, day)
         if after is None:
             return
-        monday = after
-        while monday + timedelta(days=7) <= day:
+        end = week_of(day)
+        if after >= end:
+            return
+        # The week before once more: what came late for it is in by now. Whatever was found in it is an open finding.
+        monday = after - timedelta(days=7)
+        while monday < end:
             tally = await self._read(unit, monday, day)
             if tally is not None:
                 await self._week(unit, tally, monday, cause)
             monday += timedelta(days=7)
-        if monday != after:
-            await self._keep(unit.connection, monday)
+        await self._keep(unit.connection, end)
 
     async def _after(self, connection: AsyncConnection, day: date) -> date | None:
         """The first week not swept; None where there is nothing to look at."""
@@ -121,12 +124,21 @@ class Sweeping:
         for risen in await offload(look, tally, monday, known):
             if risen.where.keys() == WATCH or await open_for(unit.connection, slice_key(risen.where)):
                 continue
+            if await self._said(unit.connection, risen.where, monday):
+                continue
             lesson = await lesson_of(unit.connection, risen.where)
             seen = await self._seen(unit.connection, risen.where, monday)
             still = lasts(seen.days, risen)
             if risen.log_p > risen.limit + log(lesson.factor) or seen.customers < self._least or still > LASTS:
                 continue
             await self._say(unit, risen, seen, still, monday, tally, cause)
+
+    @staticmethod
+    async def _said(connection: AsyncConnection, where: Mapping[str, str], monday: date) -> bool:
+        """Whether a week's set was told before; its finding may be over by now."""
+        table = tables.verdicts
+        told = select(table.c.verdict_id).where(table.c.verdict_id == verdict_id(where, monday))
+        return (await connection.execute(told)).first() is not None
 
     async def _say(
         self, unit: Unit, risen: Risen, seen: _Seen, still: float, monday: date, tally: Tally, cause: Event | Cause
@@ -138,7 +150,7 @@ class Sweeping:
         key = slice_key(risen.where)
         finding_id = natural_id("finding", SWEPT, key, monday.isoformat())
         data = VerdictReached(
-            verdict_id=natural_id("verdict", SWEPT, key, monday.isoformat()),
+            verdict_id=verdict_id(risen.where, monday),
             finding_id=finding_id,
             slice=dict(risen.where),
             verdict=Verdict.SYSTEMIC,
@@ -232,6 +244,10 @@ class Sweeping:
         if not done.rowcount:
             row = {"name": SWEPT, "stamp": "", "seen": {}, "latest": monday, "through": monday, "gathering": False}
             await connection.execute(insert(table).values(row))
+
+
+def verdict_id(where: Mapping[str, str], monday: date) -> str:
+    return natural_id("verdict", SWEPT, slice_key(where), monday.isoformat())
 
 
 async def read_tally(connection: AsyncConnection, first: date, until: date, waiting: Waiting) -> Tally | None:
