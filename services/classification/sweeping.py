@@ -37,6 +37,7 @@ from services.classification.domain.sweep import (
     REACH,
     Risen,
     Tally,
+    counted,
     dimensions_of,
     lasts,
     look,
@@ -44,6 +45,7 @@ from services.classification.domain.sweep import (
 )
 from services.classification.evidence import Window, collect
 from services.classification.joining import within
+from services.classification.peer_verdicts import give_back, take_back
 from services.classification.teaching import lesson_of
 from services.classification.titles import title
 from services.classification.verdict_rows import NEWEST, keep_row, verdict_row
@@ -113,35 +115,71 @@ class Sweeping:
 
     async def _week(self, unit: Unit, tally: Tally, monday: date, cause: Event | Cause) -> None:
         table, verdicts = tables.findings, tables.verdicts
-        query = (
-            select(table.c.slice)
+        query = select(verdicts).where(verdicts.c.series == SWEPT, verdicts.c.start == monday)
+        rows = {row.verdict_id: dict(row._mapping) for row in await unit.connection.execute(query)}  # noqa: SLF001  # the public way to a row's names
+        open_ = (
+            select(table.c.slice, table.c.verdict_id)
             .join(verdicts, verdicts.c.verdict_id == table.c.verdict_id, isouter=True)
             # A place that was bad from the beginning is in what is expected already, and explains no rise.
             .where(table.c.open, func.coalesce(verdicts.c.series, "") != PEERS)
             .order_by(table.c.since, table.c.finding_id)
         )
-        known = [dict(where) for where in (await unit.connection.execute(query)).scalars()]
+        known = [dict(row.slice) for row in await unit.connection.execute(open_) if row.verdict_id not in rows]
+        again: set[str] = set()
         for risen in await offload(look, tally, monday, known):
-            if risen.where.keys() == WATCH or await open_for(unit.connection, slice_key(risen.where)):
-                continue
-            if await self._said(unit.connection, risen.where, monday):
+            row = rows.get(verdict_id(risen.where, monday))
+            if row is not None:
+                again.add(row["verdict_id"])
+                if row["data"]["evaluation"]["observed"] == risen.observed and not row["withdrawn"]:
+                    continue
+            elif risen.where.keys() == WATCH or await open_for(unit.connection, slice_key(risen.where)):
                 continue
             lesson = await lesson_of(unit.connection, risen.where)
             seen = await self._seen(unit.connection, risen.where, monday)
             still = lasts(seen.days, risen)
             if risen.log_p > risen.limit + log(lesson.factor) or seen.customers < self._least or still > LASTS:
+                again -= {row["verdict_id"]} if row is not None else set()
                 continue
-            await self._say(unit, risen, seen, still, monday, tally, cause)
+            await self._say(unit, risen, seen, still, monday, tally, cause, row)
+        for identity in sorted(rows.keys() - again):
+            row = rows[identity]
+            if not row["withdrawn"] and counted(tally, row["data"]["slice"], monday) != row["steps"][0][4]:
+                await self._take_back(unit, row, cause)
+
+    async def _take_back(self, unit: Unit, row: Mapping[str, Any], cause: Event | Cause) -> None:
+        """What came late took the ground away."""
+        last = VerdictReached.model_validate(row["data"])
+        parameters = {**last.evaluation.parameters, "withdrawn": 1.0}
+        evaluation = last.evaluation.model_copy(update={"parameters": parameters})
+        change = {"verdict": Verdict.NOT_ENOUGH_EVIDENCE, "revision": last.revision + 1, "evaluation": evaluation}
+        data = last.model_copy(update=change)
+        self._emit(unit, data, cause)
+        kept = verdict_row(data, SWEPT, row["place"], row["start"], row["ended"], row["steps"])
+        await keep_row(unit.connection, {**kept, "withdrawn": True})
+        await take_back(unit, row, self._waiting, cause)
 
     @staticmethod
-    async def _said(connection: AsyncConnection, where: Mapping[str, str], monday: date) -> bool:
-        """Whether a week's set was told before; its finding may be over by now."""
-        table = tables.verdicts
-        told = select(table.c.verdict_id).where(table.c.verdict_id == verdict_id(where, monday))
-        return (await connection.execute(told)).first() is not None
+    def _emit(unit: Unit, data: VerdictReached, cause: Event | Cause) -> None:
+        draft = Draft(
+            stream=f"verdict/{data.verdict_id}",
+            data=data,
+            key=data.finding_id,
+            time=data.evaluation.window_end,
+            id=natural_id("verdict-reached", data.verdict_id, str(data.revision)),
+            cause=cause,
+        )
+        unit.emit(draft)
 
     async def _say(
-        self, unit: Unit, risen: Risen, seen: _Seen, still: float, monday: date, tally: Tally, cause: Event | Cause
+        self,
+        unit: Unit,
+        risen: Risen,
+        seen: _Seen,
+        still: float,
+        monday: date,
+        tally: Tally,
+        cause: Event | Cause,
+        row: Mapping[str, Any] | None,
     ) -> None:
         version = await self._books.version(unit.connection)
         book = await self._books.book(unit.connection, version) if version else None
@@ -162,16 +200,9 @@ class Sweeping:
             reasons=list(reading.terms),
             natures=dict(reading.natures),
             nature_method=NATURE_METHOD if reading.terms else None,
+            revision=1 if row is None else row["revision"] + 1,
         )
-        draft = Draft(
-            stream=f"verdict/{data.verdict_id}",
-            data=data,
-            key=finding_id,
-            time=data.evaluation.window_end,
-            id=natural_id("verdict-reached", data.verdict_id, str(data.revision)),
-            cause=cause,
-        )
-        unit.emit(draft)
+        self._emit(unit, data, cause)
         step = [data.verdict.value, monday.isoformat(), window.last.isoformat(), 7, risen.observed]
         await keep_row(unit.connection, verdict_row(data, SWEPT, key, monday, window.last, [step]))
         opened = FindingOpened(
@@ -184,6 +215,8 @@ class Sweeping:
             title=title(risen.where, book, chronic=False),
         )
         await open_finding(unit, opened, cause)
+        if row is not None and row["withdrawn"]:
+            await give_back(unit, row, self._waiting, cause)
 
     def _evaluation(self, risen: Risen, seen: _Seen, still: float, monday: date, tally: Tally) -> Evaluation:
         parameters = {

@@ -120,6 +120,13 @@ def look(tally: Tally, monday: date, open_findings: Sequence[Mapping[str, str]],
     return risen
 
 
+def counted(tally: Tally, where: Mapping[str, str], monday: date) -> float:
+    """Complainants of a set in a week, summed over its leaves as `Risen.observed` is."""
+    places = [(tally.dimensions.index(name), value) for name, value in where.items() if name in tally.dimensions]
+    inside = [number for number, leaf in enumerate(tally.leaves) if all(leaf[at] == value for at, value in places)]
+    return float(tally.counts[tally.number(monday), inside].sum())
+
+
 def lasts(days: Sequence[int], risen: Risen) -> float:
     """Log of the tail of the week without the two neighbouring days of most complainants. `days`: distinct complainants a day."""
     worst = max(range(len(days) - 1), key=lambda place: days[place] + days[place + 1])
