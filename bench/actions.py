@@ -8,7 +8,9 @@ import numpy as np
 
 from bench.cubes import counts
 
-DAYS = 7 * 150
+DAYS = 7 * 220
+LAST = 7 * 150 - 121
+"""The last day for an action: what follows is its window and the year in which it is judged again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def story(random: np.random.Generator, daily: tuple[float, float], truth: str | 
     own_season = random.normal(0, 0.08) * np.cos(2 * np.pi * days / 365.25 + random.uniform(0, 2 * np.pi))
     phi = random.uniform(1.0, 2.0)
     failing = random.random() < 0.6
-    earliest, latest = 7 * 70, DAYS - 121
+    earliest, latest = 7 * 70, LAST
     onset = int(random.integers(earliest - 21, latest - 60)) if failing else None
     log_rate = common * random.normal(1.0, 0.15) + own_wave + own_season + random.normal(0, 0.1) * days / 365.25
     if onset is not None:

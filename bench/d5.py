@@ -8,6 +8,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
 from statistics import mean
 
 import numpy as np
@@ -15,18 +17,35 @@ import numpy as np
 from bench.actions import Story, story
 from bench.lab import Lab, note
 from bench.report import Bar, at_most, told
+from services.classification.domain import looks
 from services.classification.domain.effect import HARMFUL_FROM, Days, Effect, evaluate
+from services.classification.domain.finding_state import Action
 
 STORIES = 300
 MODERATE = 100.0
 """Complaints the window would have had without the action."""
 FLOOR = 55.0
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def judged(told_: Story, answers: bool = False) -> Effect:
     helped, harmed = told_.answers if answers else (0, 0)
     days = Days(told_.own, told_.others, {"elsewhere": told_.related}, told_.action, told_.window)
     return evaluate(days, told_.declared, helped=helped, harmed=harmed, ahead=False)
+
+
+def followed(told_: Story) -> Effect:
+    """The judgement in the end: while undecided an action is judged again, as the service does (`looks`)."""
+    action = Action("a", "", "", DAY.date(), told_.declared, told_.window, DAY, implemented_at=DAY)
+    while True:
+        window = looks.window(action)
+        assert window is not None
+        days = Days(told_.own, told_.others, {"elsewhere": told_.related}, told_.action, window)
+        effect = evaluate(days, told_.declared, least_weeks=looks.least_weeks(action))
+        again = looks.again_at(action, window, effect.weeks_needed) if effect.judgement == "undecided" else None
+        action = replace(action, judgement=effect.judgement, looks=action.looks + 1, again_at=again)
+        if again is None:
+            return effect
 
 
 def plain(told_: Story) -> str:
@@ -53,6 +72,8 @@ def run(lab: Lab) -> list[Bar]:
     small: Counter[str] = Counter()
     naive: Counter[str] = Counter()
     answered: Counter[str] = Counter()
+    at_once: Counter[str] = Counter()
+    in_the_end: Counter[str] = Counter()
     by_truth: dict[str, Counter[str]] = {word: Counter() for word in ("effective", "not_effective", "harmful")}
     seconds, inside = [], []
     for case in range(number):
@@ -65,6 +86,10 @@ def run(lab: Lab) -> list[Bar]:
         by_truth[told_.truth][word] += 1
         (moderate if told_.usual_after >= MODERATE else small)[word] += 1
         naive[outcome(plain(told_), told_.truth)] += 1
+        if case % 3 == 1:
+            at_once[word] += 1
+            later = word if word != "undecided" else outcome(followed(told_).judgement, told_.truth)
+            in_the_end[later] += 1
         if case % 3 == 0 and sum(told_.answers):
             answered[outcome(judged(told_, answers=True).judgement, told_.truth)] += 1
         if effect.low is not None and effect.high is not None:
@@ -116,6 +141,23 @@ def run(lab: Lab) -> list[Bar]:
         for word, counted in by_truth.items()
     ]
     bars += [
+        told(
+            "D5.again",
+            "judged rightly when the undecided are judged again, every third action",
+            share(in_the_end, "right"),
+            "%",
+            note=f"at first {share(at_once, 'right'):.1f} %",
+        ),
+        Bar(
+            "D5.again.wrong",
+            "judged wrongly then",
+            share(in_the_end, "wrong"),
+            "%",
+            "<= 10 %",
+            share(in_the_end, "wrong") <= 10,
+            note=f"at first {share(at_once, 'wrong'):.1f} %; undecided at first {share(at_once, 'undecided'):.1f} %, "
+            f"in the end {share(in_the_end, 'undecided'):.1f} %",
+        ),
         told(
             "D5.answers",
             "judged rightly with customers' answers, small slices",

@@ -15,6 +15,8 @@ from libs.events.catalogue.base import EventData
 from libs.events.catalogue.findings import (
     ActionCancelled,
     ActionImplemented,
+    ActionJudged,
+    ActionPlanned,
     FindingClosed,
     FindingDismissed,
     FindingOpened,
@@ -25,6 +27,7 @@ from libs.events.envelope import Event
 from libs.events.ids import natural_id
 from libs.events.store import Cause, Draft, Unit
 from services.classification import tables
+from services.classification.domain import looks
 from services.classification.domain.findings import (
     Command,
     Finding,
@@ -33,7 +36,6 @@ from services.classification.domain.findings import (
     decide,
     evolve,
     fold,
-    judgement_due,
 )
 from services.classification.teaching import slice_key, teach
 from services.classification.titles import part_title
@@ -92,10 +94,13 @@ async def _follow(
 ) -> None:
     """What an event of a finding brings with it."""
     match data:
-        case ActionImplemented() if state.action is not None:
-            due = judgement_due(state.action, waiting.quiet)
-            assert due is not None
-            unit.schedule(JUDGE_ACTION, state.action.action_id, max(due, unit.now), {"finding": state.finding_id})
+        case ActionImplemented() | ActionJudged() if state.action is not None:
+            due = looks.due(state.action, waiting.quiet)
+            if due is not None:
+                told = {"finding": state.finding_id}
+                unit.schedule(JUDGE_ACTION, state.action.action_id, max(due, unit.now), told, cause=cause)
+        case ActionPlanned() if before.action is not None:
+            unit.cancel(JUDGE_ACTION, before.action.action_id)
         case ActionCancelled():
             unit.cancel(JUDGE_ACTION, data.action_id)
         case FindingDismissed():
@@ -104,6 +109,8 @@ async def _follow(
         case FindingClosed():
             unit.cancel(ESCALATE, state.finding_id)
         case FindingReopened():
+            if state.action is not None:
+                unit.cancel(JUDGE_ACTION, state.action.action_id)
             unit.schedule(JOIN, state.finding_id, unit.now, {})
             unit.schedule(ESCALATE, state.finding_id, unit.now, {})
             if before.status is Status.DISMISSED:

@@ -46,7 +46,7 @@ def state_of(row: Any) -> Finding:
 
 def _action(item: Mapping[str, Any]) -> Action:
     values = dict(item)
-    for name in ("planned_at", "implemented_at"):
+    for name in ("planned_at", "implemented_at", "again_at"):
         values[name] = datetime.fromisoformat(values[name]) if values.get(name) else None
     values["due"] = datetime.fromisoformat(values["due"]).date()
     known = Action.__dataclass_fields__

@@ -1,18 +1,25 @@
-"""The timer that judges a corrective action once the window after it has passed (G4)."""
+"""The timer that judges a corrective action once the window after it has passed, and again while it is undecided (G4).
+
+What is looked at is the declared window, or that and the weeks since which were said to be needed: days counted from the action
+and from nothing else, so that a service which was down for a month judges the same days afterwards, one judgement after another.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events.offload import offload
 from libs.events.store import Unit
 from libs.events.timers import Timer
-from services.classification import desk, outcomes, tables
+from services.classification import desk, inputs, outcomes, tables
 from services.classification.counting import PEERS, WATCHED
-from services.classification.domain.effect import Days, Effect, evaluate, judge
+from services.classification.domain import looks
+from services.classification.domain.effect import MOST_WEEKS, WEEKS, Days, Effect, evaluate, judge
 from services.classification.domain.findings import Action, Finding, Judge
 from services.classification.domain.numeric import Array
 from services.classification.domain.watch import fresh_days
@@ -25,6 +32,8 @@ BEFORE_AT_LEAST = 28
 COMMON_PRIOR = 60.0
 DISPERSION = 1.3
 """Of a slice too young to show its own; the middle of what the demonstration's and the benchmark's slices have."""
+LEAST_KNOWN = 0.9
+"""Share of days, before the action and after it, whose exposure has to be known for a rate; the others are taken for the middle one."""
 
 
 class Judging:
@@ -36,45 +45,63 @@ class Judging:
         for timer in timers:
             finding = await desk.load(unit, timer.data["finding"])
             action = None if finding is None else finding.action
-            if finding is None or action is None or action.implemented_at is None or action.action_id != timer.key:
+            days = None if action is None else looks.window(action)
+            if finding is None or action is None or days is None or action.action_id != timer.key:
                 continue
-            effect = await self._effect(unit.connection, finding, action)
-            command = Judge(action_id=action.action_id, effect=effect)
+            effect, metric = await self._effect(unit.connection, finding, action, days)
+            command = Judge(action_id=action.action_id, effect=effect, metric=metric)
             await desk.carry_out(unit, finding.finding_id, command, self._waiting, cause=timer)
 
-    async def _effect(self, connection: AsyncConnection, finding: Finding, action: Action) -> Effect:
-        """The declared window after the action beside all the past there is; the day of the action is in neither."""
+    async def _effect(
+        self, connection: AsyncConnection, finding: Finding, action: Action, window: int
+    ) -> tuple[Effect, str]:
+        """The declared measure in so many days after the action beside all the past there is, and what was measured; the day of
+        the action is in neither."""
         assert action.implemented_at is not None
+        where = action.slice or finding.slice
         day = action.implemented_at.astimezone(self._waiting.zone).date()
-        until = day + timedelta(days=action.window_days)
+        until = day + timedelta(days=window)
         first = (await connection.execute(select(func.min(tables.days.c.day)))).scalar()
         since = max(first or day, day - timedelta(days=PAST_DAYS))
         if since >= day:
-            return Effect("undecided", None, None, None, 0, 0)
-        own = await _own(connection, finding.slice, since, until, self._waiting)
-        others, related = await _around(connection, finding.slice, since, until)
+            return Effect("undecided", None, None, None, 0, 0), action.metric
+        own = await _own(connection, where, since, until, self._waiting, contacts=action.metric == "contacts")
+        others, related = await _around(connection, where, since, until)
+        exposure = None
+        if action.metric == "rate":
+            exposure = await _exposure(connection, where, since, until, (day - since).days)
+        metric = "complainants" if action.metric == "rate" and exposure is None else action.metric
         days = Days(
             own=own,
             others=others,
             related=related,
             action=(day - since).days,
-            window=action.window_days,
+            window=window,
             year=since.timetuple().tm_yday / 365.25,
+            exposure=exposure,
         )
-        ended = action.implemented_at + timedelta(days=action.window_days)
-        helped, harmed = await outcomes.helped(connection, finding.slice, action.implemented_at, ended)
-        effect = evaluate(days, action.expected_ratio, helped=helped, harmed=harmed)
-        return effect if effect.ratio is not None else _two_sums(days, action)
+        ended = action.implemented_at + timedelta(days=window)
+        helped, harmed = await outcomes.helped(connection, where, action.implemented_at, ended)
+        least = looks.least_weeks(action)
+        # A second of arithmetic where the weeks ahead are looked for: elsewhere, so that requests are answered meanwhile.
+        effect = await offload(evaluate, days, action.expected_ratio, helped=helped, harmed=harmed, least_weeks=least)
+        return (effect if effect.ratio is not None else _two_sums(days, action.expected_ratio, least)), metric
 
 
 async def _own(
-    connection: AsyncConnection, where: Mapping[str, str], since: date, until: date, waiting: Waiting
+    connection: AsyncConnection,
+    where: Mapping[str, str],
+    since: date,
+    until: date,
+    waiting: Waiting,
+    *,
+    contacts: bool = False,
 ) -> Array:
-    """Fresh complainants per day of a slice, whatever attributes it names; the sums per day hold the usual two."""
+    """Fresh complainants (or all contacts) per day of a slice, whatever attributes it names; the sums per day hold the usual two."""
     series = _series(where)
     if series is not None:
         name, place = series
-        held = await _sums(connection, name, since, until)
+        held = await _sums(connection, name, since, until, contacts=contacts)
         parts = [counts for (motive, at), counts in held.items() if motive == where["motive"] and place in {None, at}]
         return np.sum(parts, axis=0) if parts else np.zeros((until - since).days + 1)
     p = tables.particulars
@@ -85,7 +112,7 @@ async def _own(
         days[customer].append(at.astimezone(waiting.zone).date())
     found = np.zeros((until - since).days + 1)
     for own in days.values():
-        for day in fresh_days(own):
+        for day in own if contacts else fresh_days(own):
             if day >= since:
                 found[(day - since).days] += 1
     return found
@@ -123,21 +150,62 @@ def _series(where: Mapping[str, str]) -> tuple[str, str | None] | None:
     return (PEERS, where[PEERS]) if PEERS in where else (WATCHED, where.get(WATCHED))
 
 
-async def _sums(connection: AsyncConnection, series: str, since: date, until: date) -> dict[tuple[str, str], Array]:
+async def _sums(
+    connection: AsyncConnection, series: str, since: date, until: date, *, contacts: bool = False
+) -> dict[tuple[str, str], Array]:
     table = tables.days
-    query = select(table.c.motive, table.c.place, table.c.day, table.c.fresh).where(
+    counted = table.c.contacts if contacts else table.c.fresh
+    query = select(table.c.motive, table.c.place, table.c.day, counted).where(
         table.c.series == series, table.c.day >= since, table.c.day <= until
     )
     length = (until - since).days + 1
     found: dict[tuple[str, str], Array] = defaultdict(lambda: np.zeros(length))
-    for motive, place, day, fresh in await connection.execute(query):
-        found[motive, place][(day - since).days] += fresh
+    for motive, place, day, number in await connection.execute(query):
+        found[motive, place][(day - since).days] += number
     return found
 
 
-def _two_sums(days: Days, action: Action) -> Effect:
+async def _exposure(
+    connection: AsyncConnection, where: Mapping[str, str], since: date, until: date, action: int
+) -> Array | None:
+    """Contracts, orders or contacts per day of the slice without its motive and cause; None where too few days are known.
+
+    A day that is zero or missing among known ones has the middle amount: unknown is neither nobody nor everybody."""
+    held = {name: value for name, value in where.items() if name not in {"motive", "cause"}}
+    for name in inputs.UNITS:
+        exposed = await inputs.exposed(connection, name, since, until)
+        amounts = [exposed.on(held, since + timedelta(days=number)) for number in range((until - since).days + 1)]
+        known = np.array([amount is not None for amount in amounts])
+        if known[:action].mean() < LEAST_KNOWN or known[action + 1 :].mean() < LEAST_KNOWN:
+            continue
+        middle = float(np.median([amount for amount in amounts if amount is not None]))
+        return np.array([middle if amount is None else amount for amount in amounts]) / middle
+    return None
+
+
+def _two_sums(days: Days, expected_ratio: float, least_weeks: int) -> Effect:
     """Less than four weeks of past: the two sums, freed of what the other slices did meanwhile."""
-    before_days = min(days.action, max(action.window_days, BEFORE_AT_LEAST))
+    effect = _compared(days, expected_ratio)
+    if effect.judgement != "undecided":
+        return effect
+
+    def decides(weeks: int) -> bool:
+        """Whether the days after would decide if as many again came as they came so far."""
+        tail = slice(days.action + 1, days.action + 1 + days.window)
+        repeated = 1 + weeks * 7 // max(days.window, 1) + 1
+        own, others = (
+            np.concatenate([counts[: tail.start], np.tile(counts[tail], repeated)])
+            for counts in (days.own, days.others)
+        )
+        ahead = replace(days, own=own, others=others, window=days.window + 7 * weeks)
+        return _compared(ahead, expected_ratio).judgement != "undecided"
+
+    weeks = next((number for number in WEEKS if number >= least_weeks and decides(number)), MOST_WEEKS)
+    return replace(effect, weeks_needed=weeks)
+
+
+def _compared(days: Days, expected_ratio: float) -> Effect:
+    before_days = min(days.action, max(days.window, BEFORE_AT_LEAST))
     before, after = slice(days.action - before_days, days.action), slice(days.action + 1, days.action + 1 + days.window)
     others_before, others_after = float(days.others[before].sum()), float(days.others[after].sum())
     mean = (others_before + others_after) / (before_days + days.window)
@@ -147,5 +215,5 @@ def _two_sums(days: Days, action: Action) -> Effect:
         after=int(days.own[after].sum()),
         after_exposure=days.window * (others_after + COMMON_PRIOR) / (mean * days.window + COMMON_PRIOR),
         dispersion=DISPERSION,
-        expected_ratio=action.expected_ratio,
+        expected_ratio=expected_ratio,
     )

@@ -56,7 +56,7 @@ def verdict_row(
         "verdict_id": data.verdict_id,
         "finding_id": data.finding_id,
         "series": series,
-        "motive": data.slice["motive"],
+        "motive": data.slice.get("motive", ""),
         "place": place,
         "start": start,
         "ended": ended,

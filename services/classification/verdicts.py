@@ -22,11 +22,14 @@ from services.classification.domain.monitor import METHOD, WINDOWS, Rules
 from services.classification.domain.natures import METHOD as NATURE_METHOD
 from services.classification.domain.natures import read
 from services.classification.domain.numeric import upper_limit
-from services.classification.domain.peers import Chronic, Peers
+from services.classification.domain.peers import Peers
 from services.classification.domain.watch import Key, Watch, numbers_of
 from services.classification.evidence import Window, collect
 from services.classification.locating import Moved
 from services.classification.locating import home as find_home
+from services.classification.peer_verdicts import evaluation as chronic_evaluation
+from services.classification.peer_verdicts import give_back, standing, take_back, to_look_at
+from services.classification.sweeping import Sweeping
 from services.classification.teaching import Lesson, held_back, lesson_of
 from services.classification.titles import title
 from services.classification.verdict_rows import contacts_of, keep_row, rows_of, verdict_row
@@ -66,6 +69,7 @@ class _News:
 class Publisher:
     def __init__(self, books: Books, rules: Rules, waiting: Waiting) -> None:
         self._books, self._rules, self._waiting = books, rules, waiting
+        self._sweep = Sweeping(books, waiting, rules.minimum_customers)
 
     async def publish(
         self,
@@ -79,7 +83,8 @@ class Publisher:
         """Say what is new about these slices' episodes and of places that stand out, in the order of the days they were judged
         on: whether an open finding explains a slice must not depend on how many days are judged at once."""
         news = [one for key in keys for one in await self._slice(unit, watch, key, cause)]
-        news += [one for place in places for one in await self._chronic(unit, peers, place)]
+        looked = await to_look_at(unit.connection, peers, places)
+        news += [one for place in looked for one in await self._chronic(unit, peers, place, cause)]
         for one in sorted(
             news,
             key=lambda each: (
@@ -90,7 +95,10 @@ class Publisher:
                 each.judged.revision,
             ),
         ):
+            await self._sweep.until(unit, one.day, cause)
             await self._say(unit, one.judged, one.ended, one.steps, cause)
+        if watch.through is not None:
+            await self._sweep.until(unit, watch.through + timedelta(days=1), cause)
         await self._held(unit, watch, cause)
 
     async def _held(self, unit: Unit, watch: Watch, cause: Event | Cause) -> None:
@@ -242,51 +250,38 @@ class Publisher:
             parameters={name: float(f"{value:.12g}") for name, value in parameters.items()},
         )
 
-    async def _chronic(self, unit: Unit, peers: Peers, of: tuple[str, str]) -> list["_News"]:
-        """A place that stood out among its peers; said once, it stays so until people close the finding."""
-        motive, place = of
-        found = peers.found[motive, place]
-        if await rows_of(unit.connection, PEERS, motive, place):
+    async def _chronic(self, unit: Unit, peers: Peers, of: tuple[str, str], cause: Event | Cause) -> list["_News"]:
+        """A place that stands out among its peers, or does not any more since a figure or a fact was corrected."""
+        held = await standing(unit.connection, peers, of, self._waiting)
+        if held is None:
+            return []
+        (motive, place), row, found = of, held.row, held.found
+        if found is None:
+            assert row is not None
+            numbers = None if held.numbers is None else chronic_evaluation(held.numbers, self._waiting)
+            await self._withdraw(unit, row, cause, numbers)
+            await take_back(unit, row, self._waiting, cause)
             return []
         first, last = found.day - timedelta(days=chronic.WINDOW_DAYS), found.day - timedelta(days=1)
         step = [Verdict.SYSTEMIC.value, found.day.isoformat(), last.isoformat(), chronic.WINDOW_DAYS, found.observed]
+        finding = natural_id("finding", PEERS, motive, place, found.day.isoformat())
         judged = _Judged(
-            verdict_id=natural_id("verdict", PEERS, motive, place),
-            finding_id=natural_id("finding", PEERS, motive, place, found.day.isoformat()),
+            verdict_id=natural_id("verdict", PEERS, motive, place) if row is None else row["verdict_id"],
+            finding_id=finding if row is None else row["finding_id"],
             series=PEERS,
             motive=motive,
             place=place,
             start=found.day,
             verdict=Verdict.SYSTEMIC,
-            evaluation=self._chronic_evaluation(found, first),
+            evaluation=chronic_evaluation(found, self._waiting),
             first=first,
             last=last,
-            revision=1,
+            revision=1 if row is None else row["revision"] + 1,
             step=step,
         )
+        if row is not None and row["withdrawn"]:
+            await give_back(unit, row, self._waiting, cause)
         return [_News(found.day, judged, None, [step])]
-
-    def _chronic_evaluation(self, found: Chronic, first: date) -> Evaluation:
-        return Evaluation(
-            method=chronic.METHOD,
-            window_start=self._waiting.midnight(first),
-            window_end=self._waiting.midnight(found.day),
-            observed=found.observed,
-            expected=round(found.expected, 6),
-            upper=round(found.upper, 6),
-            score=round(found.z, 4),
-            customers=0,
-            contacts=0,
-            parameters={
-                "z": round(found.z, 6),
-                "z_limit": chronic.Z_LIMIT,
-                "natural_spread": found.spread,
-                "p_usual": round(found.usual, 9),
-                "by_rate": float(found.by_rate),
-                "peers": float(found.peers),
-                "window_days": float(chronic.WINDOW_DAYS),
-            },
-        )
 
     async def _say(
         self, unit: Unit, judged: _Judged, ended: date | None, steps: Sequence[Step], cause: Event | Cause
@@ -365,9 +360,14 @@ class Publisher:
         taught = [await lesson_of(unit.connection, one) for one in (where, named)]
         return min(taught, key=lambda lesson: lesson.factor)
 
-    async def _withdraw(self, unit: Unit, row: Mapping[str, Any], cause: Event | Cause) -> None:
+    async def _withdraw(
+        self, unit: Unit, row: Mapping[str, Any], cause: Event | Cause, numbers: Evaluation | None = None
+    ) -> None:
         """A correction took the ground away: what was said is taken back by a revision, the finding is left to people."""
         last = VerdictReached.model_validate(row["data"])
+        if numbers is not None:
+            counted = {"customers": last.evaluation.customers, "contacts": last.evaluation.contacts}
+            last = last.model_copy(update={"evaluation": numbers.model_copy(update=counted)})
         parameters = {**last.evaluation.parameters, "withdrawn": 1.0}
         data = last.model_copy(
             update={

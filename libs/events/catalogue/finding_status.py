@@ -30,9 +30,17 @@ _SET = {
 _BACK = {"finding.reopened", "action.cancelled"}
 
 
-def after(status: Status, what: str, *, investigated: bool) -> Status:
+WITHDRAWN, RESTORED = "evidence_withdrawn", "evidence_again"
+"""Reasons for which the monitor closes a finding that nobody has taken up, and opens it again."""
+
+
+def after(status: Status, what: str, *, investigated: bool, reason: str | None = None) -> Status:
     """The status after an event. `what`: its type without `lazo.` and version; `investigated`: whether that was ever done,
-    this event left out. What says nothing about it leaves it as it is."""
+    this event left out; `reason`: given with it. What says nothing about it leaves it as it is."""
+    if what == "finding.reopened" and reason == RESTORED:
+        return Status.OPENED  # nobody has confirmed it yet
+    if what == "action.judged" and status in OVER:
+        return status  # an undecided action is judged again after its finding was closed; only reopening opens it
     if what in _SET:
         return _SET[what]
     if what in _BACK:

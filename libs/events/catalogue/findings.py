@@ -164,6 +164,13 @@ class ActionJudged(_FindingCommand):
     harmed: int = Field(default=0, description="customers who said it got worse")
     weeks_needed: int | None = Field(default=None, description="more weeks that would decide, where undecided")
     probabilities: dict[str, float] = Field(default_factory=dict, description="of each judgement but undecided")
+    days: int | None = Field(default=None, description="days after the action that were looked at")
+    again_at: datetime | None = Field(
+        default=None, description="when it is judged again, where undecided; None: this was the last time"
+    )
+    metric: str | None = Field(
+        default=None, description="what was measured; complainants in place of a rate where exposure is not known"
+    )
 
 
 @event("lazo.action.cancelled.v1", FINDINGS)

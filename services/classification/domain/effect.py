@@ -28,7 +28,10 @@ ANSWER_WEIGHT = 6.0
 """Answers to "did it help?" count as a beta-binomial of so small a size that they can tip a balance and never outweigh counts."""
 MOVES, MOVED, DOUBT = 0.1, 0.8, 0.11
 """Share of actions that only move complaints; probability at which that is said, and at which "effective" is not."""
+WEEKS = (2, 4, 8, 16, 32)
+"""Tried in turn when it is said how many weeks more would decide."""
 MOST_WEEKS = 52
+"""Said where even the last of them would not; and so long after its declared window an action is judged at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +102,17 @@ class Days:
     exposure: Array | None = None
 
 
-def evaluate(days: Days, expected_ratio: float, *, helped: int = 0, harmed: int = 0, ahead: bool = True) -> Effect:
-    """Judge an action by its declared test. `ahead`: where undecided, say how many weeks more would decide. Raises ValueError for an expected ratio outside (0, 1)."""
+def evaluate(
+    days: Days,
+    expected_ratio: float,
+    *,
+    helped: int = 0,
+    harmed: int = 0,
+    ahead: bool = True,
+    least_weeks: int = 2,
+) -> Effect:
+    """Judge an action by its declared test. `ahead`: where undecided, say how many weeks more would decide, `least_weeks` or more
+    of them. Raises ValueError for an expected ratio outside (0, 1)."""
     if not 0 < expected_ratio < 1:
         raise ValueError(f"an expected ratio is above 0 and below 1, not {expected_ratio}")
     since, until = max(0, days.action - max(days.window, 28)), min(days.action + 1 + days.window, len(days.own))
@@ -130,7 +142,7 @@ def evaluate(days: Days, expected_ratio: float, *, helped: int = 0, harmed: int 
     )
     effect = _displacement(effect, days, found)
     if ahead and effect.judgement == "undecided":
-        effect = replace(effect, weeks_needed=_weeks_needed(series, found, expected_ratio, helped, harmed))
+        effect = replace(effect, weeks_needed=_weeks_needed(series, found, expected_ratio, helped, harmed, least_weeks))
     return effect
 
 
@@ -266,7 +278,9 @@ def _normal(height: Array, found: Likelihood, centre: float, spread: float) -> f
     return float((height * np.exp(-0.5 * (found.mean - centre) ** 2 / variance) / np.sqrt(variance)).sum())
 
 
-def _weeks_needed(series: Series, found: Likelihood, expected_ratio: float, helped: int, harmed: int) -> int:
+def _weeks_needed(
+    series: Series, found: Likelihood, expected_ratio: float, helped: int, harmed: int, least: int
+) -> int:
     """Weeks after which counts that go on as they went would decide; `MOST_WEEKS` where even those would not."""
     rate = float(found.rate[-series.after :].sum() / series.exposure[-series.after :].sum())
     others = series.others[-series.after :].mean() if len(series.others) else 0.0
@@ -284,10 +298,7 @@ def _weeks_needed(series: Series, found: Likelihood, expected_ratio: float, help
         shares = _posterior(ahead, expected_ratio, helped, harmed)
         return _word(shares, _quantile(ahead, (1 - LEVEL) / 2), _quantile(ahead, (1 + LEVEL) / 2)) != "undecided"
 
-    for weeks in (2, 4, 8, 16, 32):
-        if decides(weeks):
-            return weeks
-    return MOST_WEEKS
+    return next((weeks for weeks in WEEKS if weeks >= least and decides(weeks)), MOST_WEEKS)
 
 
 def _per_day(after: float, after_days: int, before: float, before_days: int) -> float | None:

@@ -84,6 +84,7 @@ class Judge:
     action_id: str
     effect: Effect
     by: str = "monitor"
+    metric: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,20 @@ class Reopen:
 
     by: str
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """What it was opened on holds no longer: a figure or a fact was corrected. Only what nobody has taken up is closed by it."""
+
+    by: str = "monitor"
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """What was taken back holds again."""
+
+    by: str = "monitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +178,8 @@ Command = (
     | Judge
     | Close
     | Reopen
+    | Withdraw
+    | Restore
     | Propose
     | SettleProposal
     | Escalate

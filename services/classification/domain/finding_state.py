@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from libs.events.catalogue.base import EventData
-from libs.events.catalogue.finding_status import OVER, Status, after
+from libs.events.catalogue.finding_status import OVER, WITHDRAWN, Status, after
 from libs.events.catalogue.findings import (
     ActionCancelled,
     ActionImplemented,
@@ -28,6 +28,8 @@ from libs.events.catalogue.findings import (
     ProposalSettled,
 )
 
+MONITOR = "monitor"
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -46,6 +48,10 @@ class Action:
     metric: str = "complainants"
     slice: Mapping[str, str] = field(default_factory=dict)
     cancelled: bool = False
+    weeks_needed: int | None = None
+    days: int | None = None  # after the action, of the newest judgement
+    looks: int = 0  # judgements
+    again_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class Finding:
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     split_from: str | None = None
     ended_at: datetime | None = None
+    withdrawn: bool = False  # closed by the monitor, because what it was opened on holds no longer
 
     @property
     def action(self) -> Action | None:
@@ -147,10 +154,17 @@ def evolve(state: Finding | None, event: EventData) -> Finding | None:
             return replace(state, status=status, investigation=found, nature=nature, version=version)
         case FindingReopened():
             return replace(
-                state, status=_after(state, event), reopened=state.reopened + 1, ended_at=None, version=version
+                state,
+                status=_after(state, event),
+                reopened=state.reopened + 1,
+                ended_at=None,
+                withdrawn=False,
+                actions=_settled(state.actions),
+                version=version,
             )
         case FindingClosed():
-            return replace(state, status=_after(state, event), ended_at=event.at, version=version)
+            gone = event.reason == WITHDRAWN and event.by == MONITOR
+            return replace(state, status=_after(state, event), ended_at=event.at, withdrawn=gone, version=version)
         case FindingEscalated():
             return replace(state, levels=(*state.levels, event.level), version=version)
         case FindingGrouped():
@@ -167,7 +181,8 @@ def evolve(state: Finding | None, event: EventData) -> Finding | None:
 
 def _after(state: Finding, event: EventData) -> Status:
     what = event.TYPE.removeprefix("lazo.").rsplit(".", 1)[0]
-    return after(state.status, what, investigated=state.investigation is not None)
+    reason = event.reason if isinstance(event, FindingReopened) else None
+    return after(state.status, what, investigated=state.investigation is not None, reason=reason)
 
 
 def _acted(
@@ -186,7 +201,8 @@ def _acted(
                 metric=event.metric,
                 slice=event.slice,
             )
-            return replace(state, status=_after(state, event), actions=(*state.actions, action), version=version)
+            actions = (*_settled(state.actions), action)
+            return replace(state, status=_after(state, event), actions=actions, version=version)
         case ActionCancelled():
             return _with_action(state, _after(state, event), version, cancelled=True)
         case ActionImplemented():
@@ -200,7 +216,16 @@ def _acted(
                 ratio=event.ratio,
                 low=event.low,
                 high=event.high,
+                weeks_needed=event.weeks_needed,
+                days=event.days,
+                looks=state.actions[-1].looks + 1 if state.actions else 1,
+                again_at=event.again_at,
             )
+
+
+def _settled(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """What was still to be judged again is not any more: the work began anew."""
+    return tuple(action if action.again_at is None else replace(action, again_at=None) for action in actions)
 
 
 def _with_action(state: Finding, status: Status, version: int, **changes: object) -> Finding:

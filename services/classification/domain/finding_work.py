@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import assert_never
 
 from libs.events.catalogue.base import EventData
-from libs.events.catalogue.finding_status import Status
+from libs.events.catalogue.finding_status import RESTORED, WITHDRAWN, Status
 from libs.events.catalogue.findings import (
+    FindingClosed,
     FindingEscalated,
     FindingGrouped,
     FindingInvestigated,
+    FindingReopened,
     FindingSplit,
     ProposalMade,
     ProposalSettled,
@@ -22,8 +24,10 @@ from services.classification.domain.finding_orders import (
     Investigate,
     Propose,
     Refused,
+    Restore,
     SettleProposal,
     Split,
+    Withdraw,
 )
 from services.classification.domain.finding_state import Finding
 
@@ -32,7 +36,7 @@ OUTCOMES = ("accepted", "rejected", "withdrawn", "enacted")
 SPLITS = ("touchpoint", "location", "cause", "product", "team", "agent", "supplier", "segment", "channel", "procedure")
 """Dimensions by which a finding may be narrowed."""
 
-Work = Investigate | Propose | SettleProposal | Escalate | Group | Split
+Work = Investigate | Propose | SettleProposal | Escalate | Group | Split | Withdraw | Restore
 
 
 def work(state: Finding, command: Work, now: datetime) -> Sequence[EventData]:
@@ -53,6 +57,14 @@ def work(state: Finding, command: Work, now: datetime) -> Sequence[EventData]:
                     finding_id=state.finding_id, at=now, by=command.by, level=command.level, because=because
                 ),
             )
+        case Withdraw():
+            if state.status is not Status.OPENED:
+                return ()
+            return (FindingClosed(finding_id=state.finding_id, at=now, by=command.by, reason=WITHDRAWN),)
+        case Restore():
+            if state.open or not state.withdrawn:
+                return ()
+            return (FindingReopened(finding_id=state.finding_id, at=now, by=command.by, reason=RESTORED),)
         case Group():
             return _group(state, command, now)
         case Split():

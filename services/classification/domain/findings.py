@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import assert_never
 
 from libs.events.catalogue.base import EventData
@@ -23,6 +23,7 @@ from libs.events.catalogue.findings import (
     FindingReopened,
 )
 from libs.events.ids import natural_id
+from services.classification.domain import looks
 from services.classification.domain.finding_orders import (
     REFUSALS,
     Assign,
@@ -41,8 +42,10 @@ from services.classification.domain.finding_orders import (
     Propose,
     Refused,
     Reopen,
+    Restore,
     SettleProposal,
     Split,
+    Withdraw,
 )
 from services.classification.domain.finding_state import Action, Finding, Investigation, Proposal, evolve, fold
 from services.classification.domain.finding_work import SPLITS, given_reason, must, words, work
@@ -73,13 +76,14 @@ __all__ = [
     "Propose",
     "Refused",
     "Reopen",
+    "Restore",
     "SettleProposal",
     "Split",
     "Status",
+    "Withdraw",
     "decide",
     "evolve",
     "fold",
-    "judgement_due",
 ]
 
 REOPENS = {"not_effective", "harmful"}
@@ -121,7 +125,7 @@ def decide(state: Finding | None, command: Command, now: datetime) -> Sequence[E
                 return ()
             reason = given_reason(command.reason)
             return (FindingReopened(finding_id=state.finding_id, at=now, by=command.by, reason=reason),)
-        case Propose() | SettleProposal() | Escalate() | Group() | Split() | Investigate():
+        case Withdraw() | Restore() | Propose() | SettleProposal() | Escalate() | Group() | Split() | Investigate():
             return work(state, command, now)
         case _:
             assert_never(command)
@@ -240,14 +244,22 @@ def _implement(state: Finding, command: ImplementAction, now: datetime) -> Seque
 
 def _judge(state: Finding, command: Judge, now: datetime) -> Sequence[EventData]:
     action = state.action
-    if action is None or action.action_id != command.action_id or state.status is not Status.IMPLEMENTED:
-        return ()  # closed or judged in the meantime: the timer comes too late, and nobody is harmed
+    days = None if action is None else looks.window(action)
+    if action is None or action.action_id != command.action_id or days is None:
+        return ()  # judged, or another action taken up in the meantime: the timer comes too late, and nobody is harmed
+    # Closed by a person while undecided, the question stays open, and so does the answer: what did not work reopens it.
+    if state.status not in ({Status.IMPLEMENTED} if action.judgement is None else {Status.JUDGED, Status.CLOSED}):
+        return ()
     effect = command.effect
+    undecided = effect.judgement == "undecided"
     judged = ActionJudged(
         finding_id=state.finding_id,
         at=now,
         by=command.by,
         action_id=action.action_id,
+        days=days,
+        again_at=looks.again_at(action, days, effect.weeks_needed) if undecided else None,
+        metric=command.metric,
         **effect.facts(),
     )
     if effect.judgement not in REOPENS:
@@ -262,10 +274,3 @@ def _close(state: Finding, command: Close, now: datetime) -> Sequence[EventData]
     if state.status is not Status.JUDGED:
         given_reason(command.reason)
     return (FindingClosed(finding_id=state.finding_id, at=now, by=command.by, reason=command.reason),)
-
-
-def judgement_due(action: Action, lateness: timedelta) -> datetime | None:
-    """When the window after the action has passed and its last facts are in."""
-    if action.implemented_at is None:
-        return None
-    return action.implemented_at + timedelta(days=action.window_days) + lateness

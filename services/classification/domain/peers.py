@@ -57,9 +57,11 @@ class Peers:
             self._dirty = day if self._dirty is None else min(self._dirty, day)
 
     def advance(self, through: date) -> set[Place]:
-        """Look at every Monday up to `through` not looked at yet; the places that stand out now and did not before."""
+        """Look at every Monday up to `through` not looked at yet; the places of which something else is to be said than before:
+        those that stand out now, those that do not any more, and those that do by other numbers."""
         if self.first is None:
             return set()
+        before = dict(self.found)
         target = through if self.through is None else max(through, self.through)
         since = self.first + timedelta(days=WINDOW_DAYS) if self.through is None else self.through + timedelta(days=1)
         if self._dirty is not None:
@@ -69,7 +71,6 @@ class Peers:
         monday = since + timedelta(days=-since.weekday() % 7)
         if monday > target:
             return set()
-        before = set(self.found)
         motives = sorted({motive for motive, _ in self.counts})
         places = sorted({location for _, location in self.counts})
         agreed = self._flags(monday - timedelta(days=7), motives, places)
@@ -78,21 +79,23 @@ class Peers:
             flags = set() if funnel is None else _flagged(funnel, motives, places)
             for place in sorted((flags & agreed) - self.found.keys()):
                 assert funnel is not None
-                row, column = motives.index(place[0]), places.index(place[1])
-                self.found[place] = Chronic(
-                    day=monday,
-                    observed=float(funnel.observed[row, column]),
-                    expected=float(funnel.expected[row, column]),
-                    z=float(funnel.z[row, column]),
-                    upper=float(funnel.upper[row, column]),
-                    spread=float(funnel.spread[row]),
-                    usual=float(funnel.usual[row, column]),
-                    peers=len(places) - 1,
-                    by_rate=funnel.by_rate,
+                self.found[place] = _chronic(
+                    funnel, monday, motives.index(place[0]), places.index(place[1]), len(places)
                 )
             agreed = flags
             monday += timedelta(days=7)
-        return set(self.found) - before
+        return {place for place in before.keys() | self.found.keys() if before.get(place) != self.found.get(place)}
+
+    def at(self, motive: str, location: str, monday: date) -> Chronic | None:
+        """The numbers of a place at one look, whether it stands out or not; None where there was no such look."""
+        motives = sorted({motive for motive, _ in self.counts})
+        places = sorted({location for _, location in self.counts})
+        if motive not in motives or location not in places:
+            return None
+        funnel = self._funnel(monday, motives, places)
+        if funnel is None:
+            return None
+        return _chronic(funnel, monday, motives.index(motive), places.index(location), len(places))
 
     def total(self, motive: str, location: str, since: date, until: date) -> int:
         """Complainants of a place in a period, both days included."""
@@ -115,6 +118,20 @@ class Peers:
         exposure = [amount for amount in known if amount]
         # Rates only where every place has one: a comparison of some by rate and others by share compares nothing.
         return look(counts, np.array(exposure)) if exposure and len(exposure) == len(places) else look(counts)
+
+
+def _chronic(funnel: Look, monday: date, row: int, column: int, places: int) -> Chronic:
+    return Chronic(
+        day=monday,
+        observed=float(funnel.observed[row, column]),
+        expected=float(funnel.expected[row, column]),
+        z=float(funnel.z[row, column]),
+        upper=float(funnel.upper[row, column]),
+        spread=float(funnel.spread[row]),
+        usual=float(funnel.usual[row, column]),
+        peers=places - 1,
+        by_rate=funnel.by_rate,
+    )
 
 
 def _flagged(funnel: Look, motives: list[str], places: list[str]) -> set[Place]:

@@ -266,9 +266,16 @@ def _action(visit: Visit, action: Mapping[str, Any]) -> Values:
         "test": voice.t("finding.test", ratio=percent(goal), days=voice.n(days)) if goal else "",
         "drawn": None,
         "effect": "",
+        "again": "",
     }
     if action.get("state") == "implemented":
         shown["effect"] = voice.t("finding.effect_wait", days=voice.n(days))
+    if action.get("judgement") == "undecided":
+        weeks, again = action.get("weeks_needed"), action.get("again_at")
+        if again:
+            shown["again"] = voice.t("finding.effect_again", weeks=voice.n(weeks), day=voice.written_day(again))
+        else:
+            shown["again"] = voice.t("finding.effect_unknown" if weeks is None else "finding.effect_last")
     ratio, low, high = (action.get(name) for name in ("ratio", "low", "high"))
     if ratio is not None and low is not None:
         shown["effect"] = voice.t("finding.effect", ratio=percent(ratio), low=percent(low), high=percent(high))

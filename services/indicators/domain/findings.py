@@ -91,7 +91,8 @@ def evolve(finding: Finding, fact: Fact) -> None:
     """Take one event into a finding."""
     data = fact.data
     finding.history.append(fact)
-    finding.status = after(finding.status, fact.what, investigated=bool(finding.investigation))
+    reason = data.get("reason") if fact.what == "finding.reopened" else None
+    finding.status = after(finding.status, fact.what, investigated=bool(finding.investigation), reason=reason)
     match fact.what:
         case "verdict.reached":
             _verdict(finding, fact)
