@@ -17,8 +17,9 @@ from services.classification.books import Books
 from services.classification.counting import PEERS, WATCHED
 from services.classification.desk import open_finding
 from services.classification.domain import chronic
-from services.classification.domain.episodes import Episode, Numbers
-from services.classification.domain.monitor import METHOD, WINDOWS, Rules
+from services.classification.domain.episodes import Episode
+from services.classification.domain.judges import METHOD, ORDINARY, WINDOWS
+from services.classification.domain.monitor import Rules
 from services.classification.domain.natures import METHOD as NATURE_METHOD
 from services.classification.domain.natures import read
 from services.classification.domain.numeric import upper_limit
@@ -112,16 +113,16 @@ class Publisher:
             return
         day = (watch.through - watch.origin).days
         alive, fresh, _ = watch.lanes(day)
-        level = self._rules.level(len(alive))
         for row in rows:
             place = watch.index.get((row.motive, row.place))
             if place is None or place not in alive:
                 continue
             number = alive.index(place)
             lesson = await self._lesson(unit, row.data["slice"], row.data.get("located") or row.data["slice"])
-            if fresh.p[number] > level * lesson.factor or fresh.observed[number] < self._rules.minimum_customers:
+            short = fresh.going_on[number] > fresh.level[number] * lesson.factor
+            if short or fresh.observed[number] < self._rules.minimum_customers:
                 continue
-            numbers = numbers_of(fresh, number, day, "customers", level, len(alive))
+            numbers = numbers_of(fresh, number, day, "customers", len(alive))
             episode = Episode((row.start - watch.origin).days, Verdict.SYSTEMIC, day, day, numbers)
             judged = _Judged(
                 verdict_id=row.verdict_id,
@@ -216,7 +217,7 @@ class Publisher:
     def _evaluation(self, watch: Watch, key: Key, episode: Episode) -> Evaluation:
         numbers = episode.numbers
         window_start = self._waiting.midnight(watch.day_of(numbers.day - numbers.window + 1))
-        upper = upper_limit(numbers.expected, numbers.variance, numbers.level / len(WINDOWS))
+        upper = upper_limit(numbers.expected, numbers.variance, ORDINARY / len(WINDOWS))
         parameters = {
             "window_days": float(numbers.window),
             "windows": float(len(WINDOWS)),
@@ -224,17 +225,23 @@ class Publisher:
             "dispersion": numbers.dispersion,
             "common_factor": numbers.common,
             "variance": numbers.variance,
-            "p": numbers.p,
+            "p": _p(episode),
             "level": numbers.level,
             "slices": float(numbers.slices),
-            "p_without_worst_two_days": numbers.persistence,
+            "odds_going_on": numbers.odds,
+            "odds_of_one_in_1000": numbers.base,
+            "p_going_on": numbers.going_on,
+            "p_one_day": numbers.one_day,
+            "isolated": numbers.isolated,
             "p_last_days": numbers.recent,
             "repeats_lane": float(numbers.lane == "repeats"),
         }
         if episode.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
-            # How much more would decide: as many days as a burst needs to be over, or this many complainants in them.
+            # How much more would decide: as many days as a burst needs to be over, or so many complainants that the window
+            # alone would be as rare as an alarm has to be.
+            enough = upper_limit(numbers.expected, numbers.variance, numbers.level / len(WINDOWS))
             parameters["more_days"] = float(max(1, self._rules.calm_days - (episode.decided - episode.start)))
-            parameters["more_customers"] = float(max(1, upper - numbers.observed))
+            parameters["more_customers"] = float(max(1, enough - numbers.observed))
         return Evaluation(
             method=METHOD,
             window_start=window_start,
@@ -242,12 +249,12 @@ class Publisher:
             observed=numbers.observed,
             expected=round(numbers.expected, 6),
             upper=float(upper),
-            score=round(_score(numbers), 4),
+            score=round(-log10(max(_p(episode), 1e-300)), 4),
             customers=0,
             contacts=0,
             baseline=watch.baseline(key, numbers.day, numbers.lane),
-            # Twelve digits that tell something: rounded to twelve places a p of 1e-17 would stand as 0.
-            parameters={name: float(f"{value:.12g}") for name, value in parameters.items()},
+            # Nine digits that tell something: rounded to nine places a p of 1e-17 would stand as 0.
+            parameters={name: float(f"{value:.9g}") for name, value in parameters.items()},
         )
 
     async def _chronic(self, unit: Unit, peers: Peers, of: tuple[str, str], cause: Event | Cause) -> list["_News"]:
@@ -407,5 +414,6 @@ def _overlaps(row: Mapping[str, Any], trail: Sequence[Episode], watch: Watch) ->
     return bool(row["start"] <= end + timedelta(days=7) and start <= row_end)
 
 
-def _score(numbers: Numbers) -> float:
-    return -log10(max(numbers.p, 1e-300))
+def _p(episode: Episode) -> float:
+    """How rare the verdict's evidence is among quiet slices: for *systemic*, that something goes on; else whichever lane spoke."""
+    return episode.numbers.going_on if episode.verdict is Verdict.SYSTEMIC else episode.numbers.p

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from libs.events.catalogue.findings import Verdict
 from services.classification.domain.chronic import look
-from services.classification.domain.monitor import Rules, evaluate
+from services.classification.domain.judges import Judges
+from services.classification.domain.monitor import Rules
 from services.classification.domain.numeric import beta_regularised, log_gamma, negative_binomial_tail, upper_limit
 from services.classification.domain.watch import Watch, fresh_days
 from tests.classification.streams import ORIGIN, WEEK, days, quiet
@@ -78,12 +79,15 @@ def test_quiet_streams_give_no_more_false_alarms_than_stated_over_all_slices_tog
     levels, dispersion = np.exp(rng.normal(0, 1.3, 80)), rng.uniform(1, 2.5, 80)
     counts = quiet(rng, levels, DAYS, dispersion)
     rules = Rules(false_alarms_per_month=8.0)
+    judges = Judges(0, rules.false_alarms_per_month, rules.calm_days)
     alarms = 0
-    for day in range(60, DAYS):
-        lane = evaluate(counts, day, 0, rules)
-        alarms += int(((lane.p <= rules.level(80)) & (lane.observed >= rules.minimum_customers)).sum())
+    for day in range(DAYS):
+        alive = counts[:, : day + 1].any(axis=1)
+        lane, _ = judges.step(counts[:, day].astype(float), np.zeros(80), alive, np.arange(80) // 4)
+        if day >= 60:
+            alarms += int(((lane.p <= lane.level) & (lane.observed >= rules.minimum_customers)).sum())
     allowed = 8.0 * 240 / 30.4375
-    # Alarms come in runs (a window moves by a day), so their number varies several times as much as a Poisson's would.
+    # Alarms come in runs (odds fade over days), so their number varies several times as much as a Poisson's would.
     assert alarms <= allowed + 3 * math.sqrt(5 * allowed)
 
 
@@ -169,11 +173,17 @@ def test_the_order_in_which_facts_come_changes_nothing(random: object, pauses: i
 def test_judging_looks_at_nothing_after_the_day() -> None:
     rng = np.random.default_rng(2)
     counts = rng.poisson(3.0, (12, 200))
-    before = evaluate(counts, 150, 0, Rules())
-    counts[:, 151:] = 500
-    after = evaluate(counts, 150, 0, Rules())
+    last = [ORIGIN + timedelta(days=day) for day in (150, 199)]
+    watch = watched(counts[:, :151])
+    _, before, _ = watch.lanes(150)
+    for row in range(12):
+        for day in range(151, 200):
+            watch.add((f"m{row}", "t"), ORIGIN + timedelta(days=day), 500, 500)
+    watch.advance(last[1])
+    _, after, _ = watch.lanes(150)
     assert np.array_equal(before.p, after.p)
-    assert np.array_equal(before.persistence, after.persistence)
+    assert np.array_equal(before.odds, after.odds)
+    assert np.array_equal(before.expected, after.expected)
 
 
 def test_a_customer_is_fresh_again_only_after_the_longest_window_of_silence() -> None:

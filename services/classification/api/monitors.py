@@ -9,7 +9,7 @@ from libs.service.http import Paging, paging
 from services.classification import views
 from services.classification.api.context import Context, Reader
 from services.classification.counting import WATCHED
-from services.classification.domain.monitor import GAP, METHOD, MIN_HISTORY, WINDOWS
+from services.classification.domain.judges import METHOD, ORDINARY, WINDOWS, YOUNG
 from services.classification.domain.numeric import upper_limit
 from services.classification.domain.watch import Watch
 
@@ -59,7 +59,6 @@ def slices_of(watch: Watch) -> list[dict[str, Any]]:
     if column < 0:
         return []
     rows, fresh, repeats = watch.lanes(column)
-    level = watch.rules.level(len(rows))
     found = []
     for number, row in enumerate(rows):
         motive, place = watch.keys[row]
@@ -71,22 +70,25 @@ def slices_of(watch: Watch) -> list[dict[str, Any]]:
         }
         if known:
             expected, variance = float(fresh.expected[number]), float(fresh.variance[number])
-            upper = upper_limit(expected, variance, level / len(WINDOWS))
+            upper = upper_limit(expected, variance, ORDINARY / len(WINDOWS))
+            enough = upper_limit(expected, variance, float(fresh.level[number]) / len(WINDOWS))
             entry |= {
                 "window_days": int(fresh.window[number]),
                 "customers": float(fresh.observed[number]),
                 "expected": round(expected, 4),
                 "upper": upper,
                 "p": float(fresh.p[number]),
+                "p_going_on": float(fresh.going_on[number]),
+                "p_isolated": round(float(fresh.isolated[number]), 6),
                 "repeats": float(repeats.observed[number]),
                 "p_repeats": float(repeats.p[number]),
                 "rate_per_day": round(float(fresh.rate[number]), 4),
                 "dispersion": round(float(fresh.dispersion[number]), 4),
-                # What would make it an alarm within the same window.
-                "more_customers": max(0, max(upper, watch.rules.minimum_customers) - int(fresh.observed[number])),
+                # What would make the same window alone as rare as an alarm has to be.
+                "more_customers": max(0, max(enough, watch.rules.minimum_customers) - int(fresh.observed[number])),
             }
         else:
-            entry |= {"p": 1.0, "more_days": max(1, GAP + MIN_HISTORY - (column + 1))}
+            entry |= {"p": 1.0, "more_days": max(1, YOUNG - (column + 1))}
         found.append(entry)
     found.sort(key=lambda entry: (entry["p"], entry["slice"]["motive"], entry["slice"].get("touchpoint", "")))
     return found

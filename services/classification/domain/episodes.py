@@ -28,7 +28,11 @@ class Numbers:
     common: float
     level: float  # the p an alarm needed
     slices: int
-    persistence: float
+    odds: float  # natural logarithm: something goes on, against quiet or an incident of a day
+    base: float  # the odds that a quiet slice reaches on one day in 1,000
+    going_on: float  # p of something going on, the number of lanes counted in
+    one_day: float  # p of the day alone, counted in
+    isolated: float  # probability that the day is an incident of its own
     recent: float
 
 

@@ -9,23 +9,17 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 import numpy as np
+import numpy.typing as npt
 
 from services.classification.domain.episodes import Episode, Numbers, Signal, step
-from services.classification.domain.monitor import (
-    CALM_LEVEL,
-    GAP,
-    MIN_HISTORY,
-    PERSISTENCE_LEVEL,
-    Counts,
-    Lane,
-    Rules,
-    evaluate,
-)
+from services.classification.domain.judges import BEHIND, GAP, GENERATION, YOUNG, Judges, Lane
+from services.classification.domain.monitor import CALM_LEVEL, Counts, Rules
 
 Key = tuple[str, ...]  # values of a slice's dimensions, in a fixed order
 
 MAX_DAYS = 1_100
 """Three years are watched; older facts are counted by others and tell nothing about today."""
+_MONDAY = date(1970, 1, 5).toordinal()
 DEAD_DAYS = 28
 """So many days without a single contact anywhere mean that nothing was recorded, not that nothing happened."""
 
@@ -43,6 +37,11 @@ class Watch:
     contacts: Counts = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
     _dirty: date | None = None
     _trail: dict[int, list[tuple[int, Episode]]] = field(default_factory=dict)
+    _judges: Judges | None = None
+    _last: tuple[int, tuple[list[int], Lane, Lane]] | None = None
+    _heard: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _family: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _recorded: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def add(self, key: Key, day: date, fresh: int, contacts: int) -> None:
         """Add to (or, negative, take from) a day's counts of a slice."""
@@ -69,6 +68,10 @@ class Watch:
         touched = self._rewind(start)
         last = self._column(target)
         self._grow(len(self.keys), last + 1)
+        self._look_over()
+        if self._judges is not None and not self._judges.go_back(self._ordinal(start)):
+            self._judges = None
+        self._last = None
         for day in range(start, last + 1):
             touched |= self._judge(day)
         self.through = target
@@ -98,16 +101,11 @@ class Watch:
         return self.origin + timedelta(days=column)
 
     def lanes(self, column: int) -> tuple[list[int], Lane, Lane]:
-        """The rows alive on that day, and that day judged by complainants and by repeats."""
-        assert self.origin is not None
-        seen = self.contacts[: len(self.keys), : column + 1]
-        rows = np.flatnonzero(seen.any(axis=1))
-        start = self._operating_since(column)
-        weekday = (self.origin.weekday() + start) % 7
-        fresh = evaluate(self.fresh[rows, start : column + 1], column - start, weekday, self.rules)
-        again = seen[rows, start:] - self.fresh[rows, start : column + 1]
-        repeats = evaluate(again, column - start, weekday, self.rules)
-        return [int(row) for row in rows], fresh, repeats
+        """The rows heard of by that day, and that day judged by complainants and by repeats."""
+        if self._last is not None and self._last[0] == column and self._dirty is None:
+            return self._last[1]
+        self._look_over()
+        return self._bring(column)
 
     def total(self, key: Key | None, since: date, until: date) -> int:
         """Fresh complainants of a slice (None: of all) in a period, both days included."""
@@ -117,13 +115,6 @@ class Watch:
         rows = self.fresh[: len(self.keys)] if key is None else self.fresh[self.index[key] : self.index[key] + 1]
         return int(rows[:, first : max(last, first)].sum())
 
-    def dispersion(self, key: Key, day: date) -> float:
-        """Overdispersion of the slice's days as that day's judgement saw it; 1 where it is not known."""
-        if self.origin is None or key not in self.index or not 0 <= self._column(day) < self.fresh.shape[1]:
-            return 1.0
-        rows, fresh, _ = self.lanes(self._column(day))
-        return float(fresh.dispersion[rows.index(self.index[key])]) if self.index[key] in rows else 1.0
-
     def baseline(self, key: Key, column: int, lane: str) -> list[float]:
         """The daily counts a judgement of that day compared with, oldest first."""
         counts = self.fresh if lane == "customers" else self.contacts - self.fresh
@@ -131,18 +122,50 @@ class Watch:
         start = max(self._operating_since(column), end - self.rules.history, 0)
         return [float(value) for value in counts[self.index[key], start:end]]
 
+    def _look_over(self) -> None:
+        """What is known of all slices before days are judged: since when each was heard of, whose motive it is, recorded days."""
+        seen = self.contacts[: len(self.keys)] > 0
+        self._heard = np.where(seen.any(axis=1), seen.argmax(axis=1), seen.shape[1])
+        motives = {motive: number for number, motive in enumerate(sorted({key[0] for key in self.keys}))}
+        self._family = np.array([motives[key[0]] for key in self.keys], dtype=np.int64)
+        self._recorded = seen.any(axis=0)
+
+    def _bring(self, column: int) -> tuple[list[int], Lane, Lane]:
+        """The engine up to that day, and what it says of it."""
+        begin = self._ordinal(self._operating_since(column))
+        day = self._ordinal(column)
+        judges = self._judges
+        if judges is None or judges.begin != begin or not judges.go_back(day):
+            judges = self._judges = Judges(begin, self.rules.false_alarms_per_month, self.rules.calm_days)
+        lanes: tuple[Lane, Lane] | None = None
+        alive: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
+        while judges.at <= day:
+            at = judges.at - self._ordinal(0)
+            if at < 0:
+                fresh = contacts = np.zeros(len(self.keys))
+            else:
+                fresh = self.fresh[: len(self.keys), at].astype(np.float64)
+                contacts = self.contacts[: len(self.keys), at].astype(np.float64)
+            if judges.at < judges.begin:
+                fresh = contacts = np.zeros(len(self.keys))
+            alive = self._heard <= at
+            lanes = judges.step(fresh, contacts - fresh, alive, self._family)
+        assert lanes is not None
+        found = ([int(row) for row in np.flatnonzero(alive)], *lanes)
+        self._last = (column, found)
+        return found
+
     def _judge(self, day: int) -> set[int]:
         open_rows = [row for row, trail in self._trail.items() if trail and trail[-1][1].ended is None]
-        if day + 1 < GAP + MIN_HISTORY:
+        if day + 1 < YOUNG:
             return set()
-        rows, fresh, repeats = self.lanes(day)
+        rows, fresh, repeats = self._bring(day)
         if not rows or not fresh.known.any():
             return set()
-        level = self.rules.level(len(rows))
         minimum = self.rules.minimum_customers
-        alarm = (fresh.p <= level) & (fresh.observed >= minimum)
+        alarm = (fresh.p <= fresh.level) & (fresh.observed >= minimum)
         # Twice the minimum: many repeats of few people are worth a word, three calls of one person are not.
-        repeats_alarm = (repeats.p <= level) & (repeats.observed >= 2 * minimum)
+        repeats_alarm = (repeats.p <= repeats.level) & (repeats.observed >= 2 * minimum)
         place = {row: number for number, row in enumerate(rows)}
         concerned = {rows[number] for number in np.flatnonzero(alarm | repeats_alarm)} | set(open_rows)
         touched: set[int] = set()
@@ -153,10 +176,10 @@ class Watch:
             signal = Signal(
                 alarm=bool(alarm[number]),
                 repeats_alarm=bool(repeats_alarm[number]),
-                persists=bool(fresh.persistence[number] <= PERSISTENCE_LEVEL),
+                persists=bool(fresh.going_on[number] <= fresh.level[number]),
                 calm=bool(fresh.recent[number] > CALM_LEVEL) and bool(repeats.recent[number] > CALM_LEVEL),
                 ordinary=bool(fresh.p[number] > CALM_LEVEL),
-                numbers=numbers_of(lane, number, day, name, level, len(rows)),
+                numbers=numbers_of(lane, number, day, name, len(rows)),
             )
             trail = self._trail.setdefault(row, [])
             before = trail[-1][1] if trail else None
@@ -177,15 +200,19 @@ class Watch:
         return touched
 
     def _operating_since(self, column: int) -> int:
-        """The first day of the unbroken recording that reaches that day: what lies before a dead month is no baseline."""
-        first = max(0, column - self.rules.history - GAP - DEAD_DAYS)
-        alive = np.flatnonzero(self.contacts[: len(self.keys), first : column + 1].any(axis=0))
-        if not len(alive):
+        """The first day the engine reads for that day: of its generation's past, that of the unbroken recording."""
+        day = self._ordinal(column)
+        since = max(0, (day // (7 * GENERATION) * GENERATION - BEHIND) * 7 - self._ordinal(0))
+        recorded = np.flatnonzero(self._recorded[since : column + 1])
+        if not len(recorded):
             return column
-        breaks = np.flatnonzero(np.diff(alive) > DEAD_DAYS)
-        begin = int(alive[breaks[-1] + 1]) if len(breaks) else int(alive[0])
-        # A recording that reaches back beyond the view has no beginning in it.
-        return first if begin <= DEAD_DAYS and first > 0 and not len(breaks) else first + begin
+        breaks = np.flatnonzero(np.diff(recorded) > DEAD_DAYS)
+        return since + int(recorded[breaks[-1] + 1] if len(breaks) else recorded[0])
+
+    def _ordinal(self, column: int) -> int:
+        """The number of that day since the first Monday of 1970."""
+        assert self.origin is not None
+        return self.origin.toordinal() + column - _MONDAY
 
     def _column(self, day: date) -> int:
         assert self.origin is not None
@@ -222,12 +249,14 @@ class Watch:
         self.fresh = np.pad(self.fresh, ((0, 0), (days, 0)))
         self.contacts = np.pad(self.contacts, ((0, 0), (days, 0)))
         self._trail.clear()
+        self._judges = None
+        self._last = None
         if self.through is not None:
             assert self.origin is not None
             self._dirty = self.origin - timedelta(days=days)
 
 
-def numbers_of(lane: Lane, number: int, day: int, name: str, level: float, slices: int) -> Numbers:
+def numbers_of(lane: Lane, number: int, day: int, name: str, slices: int) -> Numbers:
     return Numbers(
         day=day,
         window=int(lane.window[number]),
@@ -239,9 +268,13 @@ def numbers_of(lane: Lane, number: int, day: int, name: str, level: float, slice
         rate=float(lane.rate[number]),
         dispersion=float(lane.dispersion[number]),
         common=float(lane.common[number]),
-        level=level,
+        level=float(lane.level[number]),
         slices=slices,
-        persistence=float(lane.persistence[number]),
+        odds=float(lane.odds[number]),
+        base=float(lane.base[number]),
+        going_on=float(lane.going_on[number]),
+        one_day=float(lane.one_day[number]),
+        isolated=float(lane.isolated[number]),
         recent=float(lane.recent[number]),
     )
 

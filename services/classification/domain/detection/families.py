@@ -67,15 +67,21 @@ class Quota:
 
     def shift(self, bound: float) -> float:
         """What to add to each slice's threshold, from what was learnt so far; `bound` as long as that is too little."""
+        scale = self.scale()
+        if scale is None:
+            return bound
+        a_month = float(self.tops.sum()) / self.periods * self.month
+        return max(0.0, float(np.log(a_month * AIM / self.asked)) * scale)
+
+    def scale(self) -> float | None:
+        """By how much more odds (natural logarithm) excursions grow e times rarer; None as long as too little was learnt to say."""
         total = float(self.tops.sum())
         if total < ENOUGH:
-            return bound
+            return None
         sums = np.cumsum(self.tops)
         place = int(np.searchsorted(sums, total / 2))
         below = float(sums[place - 1]) if place else 0.0
-        median = WIDTH * (place + (total / 2 - below) / float(self.tops[place]))
-        a_month = total / self.periods * self.month
-        return max(0.0, float(np.log(a_month * AIM / self.asked)) * median / float(np.log(2)))
+        return WIDTH * (place + (total / 2 - below) / float(self.tops[place])) / float(np.log(2))
 
 
 def by_rate(p: Array, rate: float) -> npt.NDArray[np.bool_]:

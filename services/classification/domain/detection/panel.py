@@ -1,6 +1,7 @@
 """Many series side by side, brought forward one period at a time. What a period is judged by was known before it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,12 @@ CLOSED = 0.02
 """A weekday on which (almost) nothing comes still expects this share of an average day."""
 
 Flags = npt.NDArray[np.bool_]
+_MOVING = (
+    "by_weekday", "flat", "pattern", "usual_week", "posterior", "noise", "noise_mean", "dispersion", "_before", "_week", "_means", "_calm",
+    "_usual", "_exposed", "_ratios", "_next", "_vague",
+)  # fmt: skip
+_FITTED = ("beta", "covariance", "steps", "origin", "dispersion")
+_LEARNT = ("precision", "prior_mean", "started")
 
 
 @dataclass(slots=True)
@@ -26,6 +33,7 @@ class Judged:
     isolated: Array  # probability that this period is an isolated incident
     level: Array  # what an average period of the block should bring
     dispersion: Array
+    vague: Array  # variance of the logarithm of what is expected
 
 
 class Panel:
@@ -45,11 +53,13 @@ class Panel:
         self.by_weekday = np.zeros((series, 7))
         self.flat = np.zeros((series, 7))
         self.pattern = np.ones((series, 7))
+        self.usual_week = np.ones(7)  # what young series' weekdays are shrunk to: flat, or that of all together
         self.posterior = np.tile(self.filter.start, (series, 1))
         self.noise = np.zeros(series)
         self.noise_mean = np.zeros(series)
         self.dispersion = np.full(series, 1.5)
         self.at = 0  # next period
+        self._opened = -1  # block
         self._before = self.posterior
         self._week = np.zeros((series, setting.block))  # the block's counts so far
         self._means = np.zeros((series, setting.block))
@@ -64,10 +74,7 @@ class Panel:
         """Judge the next period and learn from it. `exposure` relative to one, known before the counts; None where unknown."""
         setting = self.setting
         block, place = divmod(self.at, setting.block)
-        if place == 0:
-            self._open(block)
-        expected = self._next[:, 0] * self._weekday(self.at)
-        expected = np.maximum(expected, CLOSED * self._next[:, 0])
+        expected = self.usual()
         if exposure is not None:
             expected = expected * exposure
         ready = self.base.started & (self.at - self.first >= setting.young)
@@ -87,7 +94,33 @@ class Panel:
         if place == setting.block - 1:
             self._close(block)
         self.at += 1
-        return Judged(expected, variance, odds, isolated, self._next[:, 0], dispersion)
+        return Judged(expected, variance, odds, isolated, self._next[:, 0], dispersion, self._vague)
+
+    def usual(self) -> Array:
+        """What the next period should bring, before it is known and at an exposure of one."""
+        block, place = divmod(self.at, self.setting.block)
+        if place == 0 and self._opened != block:
+            self._open(block)
+            self._opened = block
+        mean: Array = self._next[:, 0]
+        return np.maximum(mean * self._weekday(self.at), CLOSED * mean)
+
+    def held(self) -> dict[str, Any]:
+        """What the periods to come depend on, to `go_back` to; of the blocks that are over only how many there are."""
+        fit, base = self.base.fit, self.base
+        return {
+            "panel": {name: getattr(self, name).copy() for name in _MOVING},
+            "fit": {name: getattr(fit, name).copy() for name in _FITTED},
+            "base": {name: getattr(base, name).copy() for name in _LEARNT},
+            "at": (self.at, self._opened, fit.at),
+        }
+
+    def go_back(self, held: dict[str, Any]) -> None:
+        """To where it stood then; what the blocks since had is written over as they come again."""
+        for part, of in ((held["panel"], self), (held["fit"], self.base.fit), (held["base"], self.base)):
+            for name, value in part.items():
+                setattr(of, name, value.copy())
+        self.at, self._opened, self.base.fit.at = held["at"]
 
     def revise(self, row: int, count: float) -> float:
         """The last period's count of one series has become this: its odds now. Nothing else is touched before the block ends."""
@@ -190,7 +223,7 @@ class Panel:
             self._pattern()
 
     def _pattern(self) -> None:
-        """Weekday factors, shrunk to flat (gamma-Poisson)."""
+        """Weekday factors, shrunk to `usual_week` (gamma-Poisson)."""
         prior = self.setting.pattern_prior
-        pattern = (self.by_weekday + prior) / (self.flat + prior)
+        pattern = (self.by_weekday + prior * self.usual_week) / (self.flat + prior)
         self.pattern = pattern / pattern.mean(axis=1, keepdims=True)

@@ -1,0 +1,361 @@
+"""The detection engine over all slices under watch: a day at a time, able to go back to any day and come again.
+
+Two kinds of counts are judged by the same filter (`detection/`): *fresh complainants* and *repeats* (see `watch`). Three lanes say
+something of a day: that something goes on among complainants (the filter's odds against quiet and against an incident of one day), that
+this one day is too high (negative binomial tail), and that something goes on among repeats. Each has a third of the false alarms.
+
+**What all slices share** (a holiday, a campaign, a season nobody has seen before) enters as exposure: what the *other* slices brought in
+the last seven days over what was usual for them, each capped at three standard deviations, so that a failure in one is not explained away.
+
+**False alarms.** p is how rarely a quiet slice shows such odds on a day: from the calibrated tables down to one in 1,000; beyond them from
+how the operation's own quiet slices go on (`families.Quota`), and as long as they have not told enough, by Ville's bound (1939). Which
+slices alarm is decided in families (`families.hierarchical`): a motive by Simes' p of its slices (1986, Biometrika 73:751), its slices
+within it, at `false_alarms_per_month` / 30.4 a day. On a day on which all slices are quiet the chance of any alarm is at most that.
+
+**Going back.** A day's judgement depends on the counts up to it alone, never on when they came: rows are panels of `ROWS` whose spare ones
+stand for slices that nothing is known of yet, and what is summed over slices is rounded before it is used.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from services.classification.domain.detection import thresholds
+from services.classification.domain.detection.baseline import Array, Ints
+from services.classification.domain.detection.families import Quota, hierarchical
+from services.classification.domain.detection.panel import Flags, Panel
+from services.classification.domain.detection.settings import DAYS as LONE
+from services.classification.domain.numeric import negative_binomial_tail
+
+METHOD = "odds-1"
+DAYS = replace(LONE, shape=replace(LONE.shape, season_sd=0.15, trend_sd=0.1, held=1.0))
+"""As for a series alone, but for how much season and trend of its own a slice is given: what all share enters as exposure. With the
+0.5 and 0.25 of a series alone a young slice's season and trend swallowed a drift that quintupled it within six weeks."""
+ROWS = 128
+"""Slices a panel: products of one shape, so that a slice's last digit does not depend on how many others there are."""
+WINDOWS = (1, 3, 7, 14)
+"""Days that a verdict may name as what was counted; the one whose sum stands out most."""
+GAP = WINDOWS[-1]
+ORDINARY = 0.01
+"""What the named window stays below but for this share of times is called ordinary in a verdict, the choice of window counted in."""
+YOUNG = 42
+"""Days of recording before anything is judged: the filter's 28, and the longest window."""
+LANES = 3
+MONTH = 30.4375
+FROM = 1e-3
+COMMON_DAYS, COMMON_PRIOR, COMMON_LEAST, COMMON_MOST = 7, 60.0, 0.4, 2.5
+GENERATION, BEHIND = 52, 104
+"""Blocks of a generation, and how many before it are read when it begins: a service started again reads three years and says the same."""
+KNOWN_DAYS = 7
+LONG_AGO = -1_000_000
+ROOM = (GENERATION + BEHIND + 1) * 7
+KEPT = (0, 1, 2, 4, 8, 16, 32, 64)
+"""Weeks back, roughly, of which the state is kept to go back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One judged day of one kind of count, an entry per slice."""
+
+    p: Array  # of the lanes of this kind, how many they are counted in
+    level: Array  # the p an alarm needed
+    going_on: Array  # p that something goes on, counted in
+    one_day: Array  # p of this day alone, counted in
+    odds: Array  # natural logarithm: an event against quiet or isolated
+    base: Array  # the odds that a quiet slice reaches on one day in 1,000
+    isolated: Array  # probability that this day is an incident of its own
+    window: Ints
+    observed: Array
+    expected: Array
+    variance: Array
+    recent: Array  # p of the last days, not counted in
+    rate: Array  # a day, before weekday and what is shared
+    dispersion: Array
+    common: Array
+    known: Flags
+
+
+@dataclass(slots=True)
+class _Last:
+    """A day's numbers of all rows, before they are put together."""
+
+    expected: Array
+    variance: Array
+    odds: Array
+    base: Array
+    exact: Array
+    isolated: Array
+    level: Array
+    dispersion: Array
+    vague: Array
+    common: Array
+    ready: Flags
+
+
+class Lot:
+    """One kind of count of all slices. The last panel holds nothing: it is what a new one is a copy of."""
+
+    def __init__(self, first: int, zero: int, asked: float, *, shared: bool) -> None:
+        self.asked, self.shared, self.zero = asked, shared, zero
+        panel = Panel(DAYS, np.full(ROWS, first, dtype=np.int64), ROOM, zero=zero)
+        if shared:
+            panel.offsets = np.zeros_like(panel.blocks)
+        self.panels = [panel]
+        self.first = first
+        self.factor = 1.0
+        self.seen, self.means = np.zeros((ROWS, GAP)), np.zeros((ROWS, GAP))
+        self.capped, self.due = np.zeros((ROWS, COMMON_DAYS)), np.zeros((ROWS, COMMON_DAYS))
+        self.quota = Quota.of(asked, MONTH, ROWS)
+        self.alarmed = np.full(ROWS, LONG_AGO)
+        self.last: _Last | None = None
+
+    def room_for(self, rows: int) -> None:
+        while (len(self.panels) - 1) * ROWS < rows:
+            self.panels.insert(-1, deepcopy(self.panels[-1]))
+            for name in ("seen", "means", "capped", "due"):
+                held = getattr(self, name)
+                setattr(self, name, np.concatenate([held, held[-ROWS:]]))
+            self.alarmed = np.concatenate([self.alarmed, np.full(ROWS, LONG_AGO)])
+            self.quota.peaks = np.concatenate([self.quota.peaks, self.quota.peaks[-ROWS:]])
+
+    def step(self, counts: Array, alive: Flags) -> None:
+        """The next day: counts and whether the slice was ever heard of, of all rows."""
+        usual = np.concatenate([panel.usual() for panel in self.panels])
+        phi = np.concatenate([panel.dispersion for panel in self.panels])
+        started = np.concatenate([panel.base.started for panel in self.panels])
+        common = self._common(counts, usual, phi, alive & started) if self.shared else np.ones(len(usual))
+        found = []
+        for number, panel in enumerate(self.panels):
+            part = slice(number * ROWS, (number + 1) * ROWS)
+            judged = panel.step(counts[part], common[part] if self.shared else None)
+            base = thresholds.cut_for_share(DAYS.name, FROM, judged.level, judged.dispersion)
+            exact, _ = thresholds.score(DAYS.name, judged.odds, judged.level, judged.dispersion)
+            found.append((judged, base, exact))
+        for held, newest in ((self.seen, counts), (self.means, np.concatenate([one[0].expected for one in found]))):
+            held[:, :-1] = held[:, 1:]
+            held[:, -1] = newest
+        self.last = _Last(
+            *(np.concatenate([getattr(one[0], name) for one in found]) for name in ("expected", "variance", "odds")),
+            base=np.concatenate([one[1] for one in found]),
+            exact=np.concatenate([one[2] for one in found]),
+            isolated=np.concatenate([one[0].isolated for one in found]),
+            level=np.concatenate([one[0].level for one in found]),
+            dispersion=np.concatenate([one[0].dispersion for one in found]),
+            vague=np.concatenate([one[0].vague for one in found]),
+            common=common,
+            ready=started & (self.panels[0].at - 1 - self.first >= YOUNG - 1),
+        )
+        if self.shared and self.panels[0].at % 7 == 0:
+            self._pool(alive)
+
+    def _common(self, counts: Array, usual: Array, phi: Array, known: Flags) -> Array:
+        """What the others show of a change that all share."""
+        due = self.factor * usual
+        capped = np.minimum(counts, due + 3.0 * np.sqrt(phi * due) + 1.0)
+        for held, newest in ((self.capped, capped), (self.due, usual)):
+            held[:, :-1] = held[:, 1:]
+            held[:, -1] = np.where(known, newest, 0.0)
+        seen, expected = self.capped.sum(axis=1), self.due.sum(axis=1)
+        total, usually = round(float(seen.sum()), 6), round(float(expected.sum()), 6)
+        self.factor = float(np.clip((total + COMMON_PRIOR) / (usually + COMMON_PRIOR), COMMON_LEAST, COMMON_MOST))
+        others: Array = (total - seen + COMMON_PRIOR) / (usually - expected + COMMON_PRIOR)
+        return np.clip(others, COMMON_LEAST, COMMON_MOST)
+
+    def _pool(self, alive: Flags) -> None:
+        """The weekdays of all slices together: what a young slice's are shrunk to."""
+        by_weekday = np.concatenate([panel.by_weekday for panel in self.panels])[alive].sum(axis=0)
+        flat = np.concatenate([panel.flat for panel in self.panels])[alive].sum(axis=0)
+        prior = DAYS.pattern_prior
+        week = (by_weekday + prior) / (flat + prior)
+        week = np.round(week / week.mean(), 6)
+        for panel in self.panels:
+            panel.usual_week = week
+
+    def lane(self, rows: Ints, calm_days: int, *, by_day: bool) -> tuple[Array, Array, Lane]:
+        """That day of some rows; its p before families are looked at. Learns how far quiet slices go."""
+        last = self.last
+        assert last is not None
+        part = {name: getattr(last, name)[rows] for name in _Last.__slots__}  # type: ignore[attr-defined]
+        ready = part["ready"]
+        excess = part["odds"] - part["base"]
+        far = self.asked / MONTH / max(len(rows), 1)
+        scale = self.quota.scale()
+        if scale is None:
+            beyond = FROM * np.exp(-np.maximum(excess, 0.0))
+        else:
+            beyond = far * np.exp(-(excess - self.quota.shift(0.0)) / scale)
+        going_on = np.where(excess > 0, np.minimum(beyond, FROM), 10.0 ** -part["exact"])
+        learnt = np.full(len(last.odds), -1.0)
+        learnt[rows] = np.where(ready, excess, -1.0)
+        if ready.any():
+            self.quota.learn(0, learnt)
+            self.quota.pass_()
+        going_on = np.where(ready, np.minimum(1.0, LANES * going_on), 1.0)
+        one_day = np.ones(len(rows))
+        if by_day:
+            one_day = np.minimum(1.0, LANES * _tails(self.seen[rows, -1], part["expected"], part["variance"]))
+            one_day = np.where(ready, one_day, 1.0)
+        window, observed, expected, variance = self._window(rows, part)
+        days = min(calm_days, GAP)
+        lately, usually = self.seen[rows, -days:].sum(axis=1), self.means[rows, -days:].sum(axis=1)
+        recent = _tails(lately, usually, part["dispersion"] * usually + part["vague"] * usually**2)
+        p = np.minimum(going_on, one_day)
+        return (
+            p,
+            ready,
+            Lane(
+                p=p,
+                level=np.zeros(len(rows)),
+                going_on=going_on,
+                one_day=one_day,
+                odds=part["odds"],
+                base=part["base"],
+                isolated=part["isolated"],
+                window=window,
+                observed=observed,
+                expected=expected,
+                variance=variance,
+                recent=recent,
+                rate=part["level"],
+                dispersion=part["dispersion"],
+                common=part["common"],
+                known=ready,
+            ),
+        )
+
+    def _window(self, rows: Ints, part: dict[str, Array]) -> tuple[Ints, Array, Array, Array]:
+        """The window whose sum stands out most, in standard deviations."""
+        found = []
+        for width in WINDOWS:
+            seen, mean = self.seen[rows, -width:].sum(axis=1), self.means[rows, -width:].sum(axis=1)
+            found.append((seen, mean, np.maximum(part["dispersion"] * mean + part["vague"] * mean**2, 1e-9)))
+        z = np.vstack([(seen - mean) / np.sqrt(variance) for seen, mean, variance in found])
+        best, each = np.round(z, 9).argmax(axis=0), np.arange(len(rows))
+        observed, expected, variance = (np.vstack(values)[best, each] for values in zip(*found, strict=True))
+        return np.array(WINDOWS)[best], observed, expected, variance
+
+    def held(self) -> dict[str, Any]:
+        """What the days to come depend on."""
+        return {
+            "panels": [panel.held() for panel in self.panels],
+            "factor": self.factor,
+            **{name: getattr(self, name).copy() for name in ("seen", "means", "capped", "due")},
+            "alarmed": self.alarmed.copy(),
+            "quota": (self.quota.peaks.copy(), self.quota.tops.copy(), self.quota.periods),
+        }
+
+    def go_back(self, held: dict[str, Any]) -> None:
+        kept = list(held["panels"])
+        kept[-1:-1] = [kept[-1]] * (len(self.panels) - len(kept))
+        for panel, state in zip(self.panels, kept, strict=True):
+            panel.go_back(state)
+        self.factor = held["factor"]
+        for name in ("seen", "means", "capped", "due"):
+            value = held[name]
+            missing = len(self.panels) * ROWS - len(value)
+            blank = np.tile(value[-ROWS:], (missing // ROWS, 1))
+            setattr(self, name, np.concatenate([value[:-ROWS], blank, value[-ROWS:]]))
+        peaks, tops, self.quota.periods = held["quota"]
+        self.quota.peaks = np.concatenate([peaks, np.full(len(self.panels) * ROWS - len(peaks), -1.0)])
+        self.quota.tops = tops.copy()
+        self.alarmed = np.concatenate(
+            [held["alarmed"], np.full(len(self.panels) * ROWS - len(held["alarmed"]), LONG_AGO)]
+        )
+        self.last = None
+
+
+class Judges:
+    """Days are numbered from 1970-01-05, a Monday. `begin`: the first that is no mere zero; `at`: the next to be judged."""
+
+    def __init__(self, begin: int, false_alarms_per_month: float, calm_days: int) -> None:
+        self.begin, self.asked, self.calm_days = begin, false_alarms_per_month, calm_days
+        self.at = self.monday = begin // 7 * 7
+        zero = self.monday // 7
+        self.customers = Lot(begin - self.monday, zero, false_alarms_per_month / LANES, shared=True)
+        self.repeats = Lot(begin - self.monday, zero, false_alarms_per_month / LANES, shared=False)
+        self._kept: list[tuple[int, dict[str, Any]]] = []
+
+    def step(self, fresh: Array, again: Array, alive: Flags, family: Ints) -> tuple[Lane, Lane]:
+        """The next day of all slices: complainants, repeats, whether the slice was heard of by then, and its motive's number.
+
+        Judged are the slices that were heard of, in their order.
+        """
+        if self.at % 7 == 0:
+            self._keep()
+        rows = np.flatnonzero(alive)
+        lanes = []
+        for lot, counts in ((self.customers, fresh), (self.repeats, again)):
+            lot.room_for(len(counts))
+            wide = np.zeros(len(lot.panels) * ROWS)
+            wide[: len(counts)] = counts
+            known = np.zeros(len(wide), dtype=bool)
+            known[: len(alive)] = alive
+            lot.step(wide, known)
+            lanes.append(lot.lane(rows, self.calm_days, by_day=lot is self.customers)[2])
+        rate = self.asked / MONTH
+        for lot, lane in zip((self.customers, self.repeats), lanes, strict=True):
+            lane.level[:] = levels(lane.p, family[rows], rate, self.at - lot.alarmed[rows] <= KNOWN_DAYS)
+            lot.alarmed[rows[lane.p <= lane.level]] = self.at
+        self.at += 1
+        return lanes[0], lanes[1]
+
+    def go_back(self, day: int) -> bool:
+        """To before that day, or further; False where nothing was kept of so long ago."""
+        while self._kept and self._kept[-1][0] > day:
+            self._kept.pop()
+        if self.at <= day:
+            return True
+        if not self._kept:
+            return False
+        self.at, (customers, repeats) = self._kept[-1][0], self._kept[-1][1]["lots"]
+        self.customers.go_back(customers)
+        self.repeats.go_back(repeats)
+        self._kept.pop()
+        return True
+
+    def _keep(self) -> None:
+        """One state a week of the last, fewer of those long ago."""
+        self._kept.append((self.at, {"lots": (self.customers.held(), self.repeats.held())}))
+        wanted: list[tuple[int, dict[str, Any]]] = []
+        for number, least in enumerate(KEPT):
+            most = KEPT[number + 1] if number + 1 < len(KEPT) else 10 * least
+            inside = [one for one in self._kept if least <= (self.at - one[0]) // 7 < most]
+            wanted += inside[:1]  # the oldest of each stretch grows into the next
+        self._kept = sorted({id(one): one for one in wanted}.values(), key=lambda one: one[0])
+
+
+def levels(p: Array, family: Ints, rate: float, known: Flags) -> Array:
+    """The p that each slice needed, so that p ≤ level is what `hierarchical` names: its family's rate, by how many of it were named.
+
+    `known` slices alarm already: they are no discoveries of today. Otherwise a failure that goes on for months would for all that time
+    double what is asked of everybody else.
+    """
+    if not len(p):
+        return np.zeros(0)
+    p = np.where(known, 1.0, p)
+    motives, own = np.unique(family, return_inverse=True)
+    sizes = np.bincount(own, minlength=len(motives)).astype(np.float64)
+    named_motives, named = 0, np.zeros(len(motives))
+    if (p <= rate).any():
+        order = np.lexsort((p, own))
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+        rank = np.arange(len(p)) - starts[own[order]] + 1
+        simes = np.minimum.reduceat(p[order] * sizes[own[order]] / rank, starts)
+        tree = hierarchical(np.concatenate([simes, p]), [-1] * len(motives) + own.tolist(), rate)
+        # hierarchical() numbers parents by place: motives stand first, in the order of their numbers.
+        named_motives = int(tree[: len(motives)].sum())
+        named = np.bincount(own, weights=tree[len(motives) :], minlength=len(motives))
+    at = rate * max(named_motives, 1) / len(motives)
+    limit: Array = (at * np.maximum(named, 1.0) / sizes)[own]
+    return limit
+
+
+def _tails(seen: Array, mean: Array, variance: Array) -> Array:
+    """Upper tails; below one standard deviation over the mean the tail is above every level in use and given as 1, unseen."""
+    p = np.ones(len(seen))
+    above = (seen > 0) & (seen > mean + np.sqrt(variance))
+    if above.any():
+        p[above] = negative_binomial_tail(seen[above], mean[above], variance[above])
+    return p
