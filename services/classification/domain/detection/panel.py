@@ -15,6 +15,13 @@ CLOSED = 0.02
 
 Flags = npt.NDArray[np.bool_]
 
+_ROWS = (
+    *("first", "blocks", "quiet", "by_weekday", "flat", "pattern", "posterior", "noise", "noise_mean", "dispersion"),
+    *("_before", "_week", "_means", "_calm", "_usual", "_exposed", "_ratios", "_next", "_vague"),
+)
+_BASE_ROWS = ("first", "prior_mean", "precision", "started")
+_FIT_ROWS = ("beta", "covariance", "steps", "origin", "dispersion")
+
 
 @dataclass(slots=True)
 class Judged:
@@ -88,6 +95,15 @@ class Panel:
             self._close(block)
         self.at += 1
         return Judged(expected, variance, odds, isolated, self._next[:, 0], dispersion)
+
+    def keep(self, rows: Ints) -> None:
+        """Go on with these rows only, in this order."""
+        for owner, names in ((self, _ROWS), (self.base, _BASE_ROWS), (self.base.fit, _FIT_ROWS)):
+            for name in names:
+                setattr(owner, name, getattr(owner, name)[rows])
+        if self.offsets is not None:
+            self.offsets = self.offsets[rows]
+        self.series = len(rows)
 
     def revise(self, row: int, count: float) -> float:
         """The last period's count of one series has become this: its odds now. Nothing else is touched before the block ends."""
