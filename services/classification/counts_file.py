@@ -2,11 +2,12 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from services.classification.domain.detection.engine import Series
 
 MONDAY = date(1970, 1, 5).toordinal()
 FARTHEST = 200 * 366  # periods one series may span: a slip in a year should not fill the memory
+MOST = 100_000_000
+"""Periods all series may span together, eight bytes each: a file of few rows, each series from one date to a far one, is not made whole."""
+SAID = 4_000_000
+"""Characters read between two words about how far reading has come."""
 NAMES = {
     "series": ("series", "serie", "slice"),
     "date": ("date", "fecha", "day", "week", "dia", "semana"),
@@ -82,18 +87,38 @@ def ordinal_of(text: str) -> tuple[int, str]:
     raise ValueError(text)
 
 
-def read(path: Path, freq: str) -> Counts:
-    """Every series of the file, gaps filled with zeros. Raises BadCounts with the first line that cannot be used."""
-    raw, found = _rows(path)
+def read(path: Path, freq: str, told: Callable[[int], None] | None = None) -> Counts:
+    """Every series of the file, gaps filled with zeros. Raises BadCounts with the first line that cannot be used.
+
+    `told` is given how many more characters have been read, from time to time.
+    """
+    raw, found = _rows(path, told)
     step = 1 if freq == "day" else 7
-    for name, rows in raw.items():
-        found.series.append(_series(path, name, rows, step, found))
+    spans = sum(
+        (max(rows.ordinals) - MONDAY) // step - (min(rows.ordinals) - MONDAY) // step + 1 for rows in raw.values()
+    )
+    if spans > MOST:
+        raise BadCounts("too_wide", path, periods=spans, most=MOST)
+    for name in list(raw):  # what was read goes as what is kept comes
+        found.series.append(_series(path, name, raw.pop(name), step, found))
     if not found.series:
         raise BadCounts("no_rows", path)
     return found
 
 
-def _rows(path: Path) -> tuple[dict[str, _Raw], Counts]:
+def _counted(file: TextIO, told: Callable[[int], None] | None) -> Iterator[str]:
+    passed = 0
+    for line in file:
+        passed += len(line)
+        if passed >= SAID and told is not None:
+            told(passed)
+            passed = 0
+        yield line
+    if told is not None:
+        told(passed)
+
+
+def _rows(path: Path, told: Callable[[int], None] | None) -> tuple[dict[str, _Raw], Counts]:
     raw: dict[str, _Raw] = {}
     found = Counts()
     try:
@@ -103,7 +128,7 @@ def _rows(path: Path) -> tuple[dict[str, _Raw], Counts]:
                 raise BadCounts("empty", path)
             mark = max(",;\t|", key=lambda one: (head.count(one), one == ","))
             file.seek(0)
-            reader = csv.reader(file, delimiter=mark)
+            reader = csv.reader(_counted(file, told), delimiter=mark)
             at = _columns(path, next(reader))
             for row in reader:
                 if row:

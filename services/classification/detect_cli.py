@@ -5,8 +5,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 import orjson
 import typer
@@ -40,6 +42,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{path}: la serie {series} abarcaría {periods} períodos; ¿hay una fecha errada?",
         "{path}: series {series} would span {periods} periods; is a date wrong?",
     ),
+    "too_wide": (
+        "{path}: las series abarcarían juntas {periods} períodos, más de {most}; divida el archivo o revise las fechas",
+        "{path}: the series would span {periods} periods together, more than {most}; divide the file or check its dates",
+    ),
     "repeated": (
         "{path}: {count} filas repiten serie y fecha; se sumaron",
         "{path}: {count} rows repeat a series and date; they were added up",
@@ -53,6 +59,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "bad_start": ("--start: «{value}» no es una fecha", "--start: “{value}” is no date"),
     "bad_far": ("--far debe estar entre 0 y 0,5", "--far must be between 0 and 0.5"),
     "bad_episodes": ("--episodes debe ser mayor que 0", "--episodes must be more than 0"),
+    "reading": ("leyendo", "reading"),
+    "judging": ("juzgando", "judging"),
     "done": (
         "{path}: {series} series, {rows} períodos, {alarms} en alarma en {alarmed} series; {bursts} subidas aisladas",
         "{path}: {series} series, {rows} periods, {alarms} alarmed in {alarmed} series; {bursts} isolated rises",
@@ -143,7 +151,8 @@ def _detect(
     if episodes is not None and not 0 < episodes < float("inf"):
         raise _Stop(_say("bad_episodes"))
     since = None if start is None else _date(start)
-    found = read(path, freq)
+    with _progress("reading", path.stat().st_size if path.is_file() else 0) as told:
+        found = read(path, freq, told)
     if found.repeated:
         _note(_say("repeated", path=path, count=found.repeated))
     if len(found.formats) > 1:
@@ -187,21 +196,14 @@ def _run(
     from services.classification.domain.detection.chronics import laid_over
     from services.classification.domain.detection.engine import judge
 
-    told: dict[int, str] = {}
     summary = {"series": len(found.series), "rows": 0, "alarms": 0, "alarmed": 0, "bursts": 0}
-    waiting = 0
-    with _writing(out) as file, _progress(len(found.series)) as advance:
-        for index, judged in judge(freq, [named.data for named in found.series], asked):
+    periods = sum(len(named.data.counts) for named in found.series)
+    with _writing(out) as written, _progress("judging", periods) as advance:
+        for index, judged in judge(freq, [named.data for named in found.series], asked, advance):
             named, judged = found.series[index], laid_over(judged, among[index])
-            told[index] = _lines(named, freq, since, judged, summary)
-            while waiting in told:
-                text = told.pop(waiting)
-                if file is not None:
-                    file.write(text)
-                waiting += 1
+            written.put(index, _lines(named, freq, since, judged, summary))
             if explain:
                 _explain(named, freq, since, judged, svg)
-            advance()
     return summary
 
 
@@ -244,30 +246,59 @@ def _explain(named: "Named", freq: str, since: str | None, judged: "Told", svg: 
         svg.write_text(drawing.svg(), "utf-8")
 
 
+class _InOrder:
+    """Writes texts by number whatever order they come in. What has to wait for its turn waits on disk, not in memory."""
+
+    def __init__(self, file: BinaryIO | None, aside: BinaryIO) -> None:
+        self._file, self._aside = file, aside
+        self._next, self._end = 0, 0
+        self._waiting: dict[int, tuple[int, int]] = {}
+
+    def put(self, number: int, text: str) -> None:
+        """Each number once, from 0 on without gaps in the end."""
+        if self._file is None:
+            return
+        kept = text.encode()
+        if number != self._next:
+            self._aside.seek(self._end)
+            self._aside.write(kept)
+            self._waiting[number] = self._end, len(kept)
+            self._end += len(kept)
+            return
+        self._file.write(kept)
+        self._next += 1
+        while self._next in self._waiting:
+            begin, length = self._waiting.pop(self._next)
+            self._aside.seek(begin)
+            self._file.write(self._aside.read(length))
+            self._next += 1
+
+
 @contextmanager
-def _writing(out: Path | None) -> Iterator[TextIO | None]:
+def _writing(out: Path | None) -> Iterator[_InOrder]:
     """The file appears under its name when it is whole."""
     if out is None:
-        yield None
+        yield _InOrder(None, BytesIO())
         return
     partial = out.with_name(out.name + ".part")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            file.write(HEADER)
-            yield file
+        with partial.open("wb") as file, TemporaryFile(dir=partial.parent) as aside:
+            file.write(HEADER.encode())
+            yield _InOrder(file, aside)
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
+def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """How far a phase has come, on a terminal."""
     if not sys.stderr.isatty():
-        yield lambda: None
+        yield lambda _: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
+        task = progress.add_task(_say(name), total=total)
+        yield lambda more: progress.advance(task, more)

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from services.__main__ import _plug_in, app
-from services.classification.counts_file import ordinal_of, relative
+from services.classification.counts_file import ordinal_of, read, relative
 
 RUNNER = CliRunner()
 _plug_in()
@@ -164,3 +164,32 @@ def test_a_missing_exposure_is_as_it_last_was_and_a_zero_beside_a_count_is_missi
     assert shares is not None
     assert shares.tolist() == [1.0, 1.0, 1.0, 1e-6, 1.0, 2.0, 2.0]
     assert relative(np.array([nan, 0.0]), np.array([0, 0])) is None
+
+
+def test_what_waits_for_its_turn_waits_on_disk_and_comes_in_the_files_order(tmp_path: Path) -> None:
+    """Series are judged by when they begin; the first one named here begins last."""
+    lines = [f"s{number},{date(2024, 3, 30) - timedelta(days=number)},{number % 3}" for number in range(70)]
+    rows = detect(written(tmp_path, "series,date,count\n" + "\n".join(lines) + "\n"))[2]
+    assert [row["series"] for row in rows] == [f"s{number}" for number in range(70)]
+    assert [row["count"] for row in rows] == [str(number % 3) for number in range(70)]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+def test_few_rows_that_would_span_too_much_together_are_refused_before_anything_is_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.classification.counts_file.MOST", 5_000)
+    text = "series,date,count\n" + "".join(f"s{n},2020-01-01,1\ns{n},2024-01-01,1\n" for n in range(4))
+    code, output, rows = detect(written(tmp_path, text))
+    assert code == 1
+    assert "5848 periods together, more than 5000" in output
+    assert rows == []
+
+
+def test_reading_says_how_far_it_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.classification.counts_file.SAID", 100)
+    path = written(tmp_path, "series,date,count\n" + "\n".join(line.rsplit(",", 1)[0] for line in streams()) + "\n")
+    heard: list[int] = []
+    read(path, "day", heard.append)
+    assert len(heard) > 20
+    assert sum(heard) == path.stat().st_size

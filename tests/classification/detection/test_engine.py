@@ -10,6 +10,7 @@ from services.classification.domain.detection import thresholds
 from services.classification.domain.detection.baseline import Baseline, Shape
 from services.classification.domain.detection.engine import BURST, KINDS, Asked, Series, Told, judge
 from services.classification.domain.detection.filtering import Filter
+from services.classification.domain.detection.panel import Judged, Panel
 from services.classification.domain.detection.settings import DAYS, SETTINGS, WEEKS, Setting
 from services.classification.domain.detection.standing import Setup, Standing
 
@@ -202,3 +203,27 @@ def test_a_snapshot_goes_on_as_if_nothing_had_happened_and_another_version_is_re
     assert np.array_equal(standing.panels[0].base.fit.beta, again.panels[0].base.fit.beta)
     with pytest.raises(ValueError, match="version 9"):
         Standing.restored(kept | {"version": 9})
+
+
+def test_one_long_series_costs_its_neighbours_neither_time_nor_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R09, bad input: one series of a year among many of a month. Rows that have ended are left behind, and nobody's verdict changes."""
+    rng = np.random.default_rng(8)
+    short = [Series(MONDAY, rng.poisson(2.0, 40)) for _ in range(95)]
+    long_ = Series(MONDAY, np.concatenate([rng.poisson(3.0, 330), rng.poisson(12.0, 30)]))
+    stepped: list[int] = []
+    step = Panel.step
+
+    def watched(self: Panel, counts: np.ndarray, exposure: np.ndarray | None = None) -> Judged:
+        stepped.append(len(counts))
+        return step(self, counts, exposure)
+
+    monkeypatch.setattr(Panel, "step", watched)
+    worked: list[int] = []
+    together = dict(judge("day", [*short, long_], Asked(), worked.append))
+    assert sum(worked) == 95 * 40 + 360
+    assert stepped == [96] * 56 + [32] * 304
+    assert [len(together[index].score) for index in (0, 94, 95)] == [40, 40, 360]
+    alone = dict(judge("day", [long_], Asked()))[0]
+    assert (together[95].score == alone.score).all()
+    assert (together[95].kind == alone.kind).all()
+    assert together[95].alarm[-20:].any()

@@ -3,8 +3,9 @@
 Series are taken in chunks ordered by when they begin, so that a file cut off at some day gives the same chunks, shorter.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -18,6 +19,8 @@ CHUNK = 512
 ROWS = (
     32  # chunks are filled up with empty series to a multiple: the shape of a product should not decide its last digit
 )
+LEFT = 28  # periods between looks for series that have ended: they are left behind
+FAR_OFF = 10**9
 NOTHING, SURGE, SHIFT, DRIFT, BURST, CHRONIC = range(6)
 KINDS = ("", "surge", "shift", "drift", "burst", "chronic")
 REPEATS_PRIOR = 20.0
@@ -58,59 +61,110 @@ class Told:
     kind: Ints
 
 
-def judge(freq: str, series: Sequence[Series], asked: Asked) -> Iterator[tuple[int, Told]]:
-    """Index and judgement of every series, chunk by chunk."""
+def judge(
+    freq: str, series: Sequence[Series], asked: Asked, worked: Callable[[int], None] | None = None
+) -> Iterator[tuple[int, Told]]:
+    """Index and judgement of every series, chunk by chunk. `worked` is told after each period how many series have just had it judged:
+    over all calls as many as the series have periods."""
     order = sorted(range(len(series)), key=lambda index: series[index].first)
     for begin in range(0, len(order), CHUNK):
         chunk = order[begin : begin + CHUNK]
-        yield from zip(chunk, _chunk(SETTINGS[freq], [series[index] for index in chunk], asked), strict=True)
+        yield from zip(chunk, _chunk(SETTINGS[freq], [series[index] for index in chunk], asked, worked), strict=True)
 
 
-def _chunk(setting: Setting, series: Sequence[Series], asked: Asked) -> list[Told]:
+class _Rows:
+    """The periods of a chunk's series, end to end, so that a series of two centuries costs its neighbours no memory."""
+
+    def __init__(self, series: Sequence[Series], rows: int, origin: int) -> None:
+        lengths = np.zeros(rows, dtype=np.int64)
+        lengths[: len(series)] = [len(item.counts) for item in series]
+        self.first = np.full(rows, FAR_OFF, dtype=np.int64)
+        self.first[: len(series)] = [item.first - origin for item in series]
+        self.over = np.where(lengths > 0, self.first + lengths, 0)
+        self._bounds = np.cumsum(lengths[: len(series)])
+        self._base = np.cumsum(lengths) - lengths - self.first
+        self.total = int(self._bounds[-1])
+        self.active = np.zeros(0, dtype=np.int64)
+        self.places = self.active
+
+    def at(self, period: int) -> None:
+        """Which rows have this period, and where it lies."""
+        self.active = np.flatnonzero((self.first <= period) & (period < self.over))
+        self.places = self._base[self.active] + period
+
+    def of(self, flat: Array, otherwise: float = 0.0) -> Array:
+        """This period of all rows."""
+        found = np.full(len(self.first), otherwise)
+        found[self.active] = flat[self.places]
+        return found
+
+    def going(self, period: int) -> Ints | None:
+        """The rows to go on with, when at least half of them have ended for good: those that have not, and some to fill up with."""
+        goes = np.flatnonzero(self.over > period)
+        least = max(-(-len(goes) // ROWS), 1) * ROWS
+        if 2 * least > len(self.first):
+            return None
+        ended = np.flatnonzero(self.over <= period)
+        kept = np.sort(np.concatenate([goes, ended[: least - len(goes)]]))
+        self.first, self.over, self._base = self.first[kept], self.over[kept], self._base[kept]
+        return kept
+
+    def split(self, flat: Any) -> list[Any]:
+        """An array per series."""
+        return np.split(flat, self._bounds[:-1])
+
+
+def _chunk(
+    setting: Setting, series: Sequence[Series], asked: Asked, worked: Callable[[int], None] | None
+) -> list[Told]:
     origin = series[0].first // setting.block * setting.block
     rows = -(-len(series) // ROWS) * ROWS
     periods = max(item.first - origin + len(item.counts) for item in series)
-    first = np.full(rows, periods + setting.block, dtype=np.int64)
-    last = np.zeros(rows, dtype=np.int64)
-    counts, watched = np.zeros((rows, periods)), np.zeros((rows, periods))
-    exposure = np.ones((rows, periods)) if any(item.exposure is not None for item in series) else None
-    for row, item in enumerate(series):
-        first[row], last[row] = item.first - origin, item.first - origin + len(item.counts)
-        counts[row, first[row] : last[row]] = item.counts
-        watched[row, first[row] : last[row]] = item.counts if item.customers is None else item.customers
-        if exposure is not None and item.exposure is not None:
-            exposure[row, first[row] : last[row]] = item.exposure
-    panel = Panel(setting, first, periods, zero=origin // setting.block)
+    held = _Rows(series, rows, origin)
+    all_counts = np.concatenate([item.counts for item in series]).astype(np.float64)
+    all_watched = np.concatenate([item.counts if item.customers is None else item.customers for item in series])
+    all_watched = all_watched.astype(np.float64)
+    exposure = None
+    if any(item.exposure is not None for item in series):
+        known = [np.ones(len(item.counts)) if item.exposure is None else item.exposure for item in series]
+        exposure = np.concatenate(known)
+    panel = Panel(setting, held.first, periods, zero=origin // setting.block)
     if exposure is not None:
         panel.offsets = np.zeros_like(panel.blocks)
-    values = [np.zeros((rows, periods)) for _ in range(3)]
-    alarm, kind = np.zeros((rows, periods), dtype=bool), np.zeros((rows, periods), dtype=np.int64)
+    values = [np.zeros(held.total) for _ in range(3)]
+    alarm, kind = np.zeros(held.total, dtype=bool), np.zeros(held.total, dtype=np.int64)
     seen, people = np.zeros(rows), np.zeros(rows)
     largest = np.zeros(rows)
     for t in range(periods):
-        judged = panel.step(watched[:, t], None if exposure is None else exposure[:, t])
+        if t % LEFT == 0 and (kept := held.going(t)) is not None:
+            panel.keep(kept)
+            seen, people, largest = seen[kept], people[kept], largest[kept]
+        held.at(t)
+        active, places = held.active, held.places
+        counts, watched = held.of(all_counts), held.of(all_watched)
+        judged = panel.step(watched, None if exposure is None else held.of(exposure, 1.0))
         repeats = (seen + REPEATS_PRIOR) / (people + REPEATS_PRIOR)
         exact, score = thresholds.score(setting.name, judged.odds, judged.level, judged.dispersion)
         cut = -np.log10(asked.far)
         if asked.episodes is not None:
             cut = thresholds.cut_for_episodes(setting.name, asked.episodes, judged.level, judged.dispersion)
-        alarm[:, t] = (exact >= cut) & (judged.odds > -29)
+        alarmed = (exact >= cut) & (judged.odds > -29)
         expected, variance = judged.expected * repeats, judged.variance * repeats**2
         upper = upper_limit(expected, variance, asked.far)
-        values[0][:, t], values[1][:, t], values[2][:, t] = expected, upper, score
+        for flat, value in zip(values, (expected, upper, score), strict=True):
+            flat[places] = value[active]
         lasting, short, size = panel.about()
-        largest = np.where(alarm[:, t], np.maximum(largest, size), 0.0)
-        kind[:, t] = np.where(short >= lasting, SURGE, np.where(largest <= SLOW, DRIFT, SHIFT))
+        largest = np.where(alarmed, np.maximum(largest, size), 0.0)
         burst = (
-            (judged.odds > -29)
-            & (counts[:, t] > upper)
-            & ((judged.isolated > 0.5) | (counts[:, t] - watched[:, t] > upper - expected))
+            (judged.odds > -29) & (counts > upper) & ((judged.isolated > 0.5) | (counts - watched > upper - expected))
         )
-        kind[:, t] = np.where(alarm[:, t], kind[:, t], np.where(burst, BURST, NOTHING))
-        seen, people = seen + counts[:, t], people + watched[:, t]
-    return [
-        Told(*(array[row, first[row] : last[row]] for array in (*values, alarm, kind))) for row in range(len(series))
-    ]
+        calm = np.where(burst, BURST, NOTHING)
+        kinds = np.where(alarmed, np.where(short >= lasting, SURGE, np.where(largest <= SLOW, DRIFT, SHIFT)), calm)
+        alarm[places], kind[places] = alarmed[active], kinds[active]
+        seen, people = seen + counts, people + watched
+        if worked is not None:
+            worked(len(active))
+    return [Told(*parts) for parts in zip(*(held.split(flat) for flat in (*values, alarm, kind)), strict=True)]
 
 
 def upper_limit(mean: Array, variance: Array, share: float) -> Array:

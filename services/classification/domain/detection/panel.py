@@ -22,6 +22,13 @@ _MOVING = (
 _FITTED = ("beta", "covariance", "steps", "origin", "dispersion")
 _LEARNT = ("precision", "prior_mean", "started")
 
+_ROWS = (
+    *("first", "blocks", "quiet", "by_weekday", "flat", "pattern", "posterior", "noise", "noise_mean", "dispersion"),
+    *("_before", "_week", "_means", "_calm", "_usual", "_exposed", "_ratios", "_next", "_vague"),
+)
+_BASE_ROWS = ("first", "prior_mean", "precision", "started")
+_FIT_ROWS = ("beta", "covariance", "steps", "origin", "dispersion")
+
 
 @dataclass(slots=True)
 class Judged:
@@ -121,6 +128,15 @@ class Panel:
             for name, value in part.items():
                 setattr(of, name, value.copy())
         self.at, self._opened, self.base.fit.at = held["at"]
+
+    def keep(self, rows: Ints) -> None:
+        """Go on with these rows only, in this order."""
+        for owner, names in ((self, _ROWS), (self.base, _BASE_ROWS), (self.base.fit, _FIT_ROWS)):
+            for name in names:
+                setattr(owner, name, getattr(owner, name)[rows])
+        if self.offsets is not None:
+            self.offsets = self.offsets[rows]
+        self.series = len(rows)
 
     def revise(self, row: int, count: float) -> float:
         """The last period's count of one series has become this: its odds now. Nothing else is touched before the block ends."""
