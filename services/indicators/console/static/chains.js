@@ -2,7 +2,7 @@
 
 const root = /** @type {HTMLElement} */ (document.getElementById("chains"));
 const lang = document.documentElement.lang;
-const locale = document.documentElement.dataset.locale; // numbers and dates as the server writes them
+const { locale, dates } = document.documentElement.dataset; // numbers and dates as the server writes them
 /** @type {Record<string, string>} */
 const texts = JSON.parse(root.dataset.texts ?? "{}");
 /** @type {Record<string, Record<string, string>>} */
@@ -28,7 +28,7 @@ function row(item) {
   who.append(link);
   line.append(who);
   const path = item.touchpoints.map((/** @type {string} */ code) => named("touchpoint", code)).join(" → ");
-  const last = new Date(item.last_at).toLocaleDateString(locale, { dateStyle: "medium" });
+  const last = new Date(item.last_at).toLocaleDateString(dates, { dateStyle: "medium" });
   for (const [text, kind] of [[named("motive", item.motive), ""], [number(item.contacts), "num"], [number(item.days, 1), "num"], [last, ""], [path, ""]]) {
     const cell = document.createElement("td");
     cell.textContent = text;

@@ -2,7 +2,7 @@
 
 const root = /** @type {HTMLElement} */ (document.getElementById("finding"));
 const lang = document.documentElement.lang;
-const locale = document.documentElement.dataset.locale; // numbers and dates as the server writes them
+const { locale, dates } = document.documentElement.dataset; // numbers and dates as the server writes them
 /** @type {Record<string, string>} */
 const texts = JSON.parse(root.dataset.texts ?? "{}");
 const id = encodeURIComponent(root.dataset.id ?? "");
@@ -102,7 +102,7 @@ function precedent(item) {
   link.href = `/findings/${encodeURIComponent(item.finding_id)}`;
   head.append(link);
   const worked = item.worked === null ? (item.actions.length ? "unknown" : "nothing") : item.worked ? "worked" : "failed";
-  const when = new Date(item.opened_at).toLocaleDateString(locale, { dateStyle: "medium" });
+  const when = new Date(item.opened_at).toLocaleDateString(dates, { dateStyle: "medium" });
   const same = item.same.map((/** @type {string} */ name) => texts[`same.${name}`] ?? name).join(", ");
   card.append(head, make("p", "soft small", `${when} · ${texts[`phase.${item.status}`] ?? item.status} · ${say("finding.precedent_alike", { n: same })}`));
   for (const action of item.actions) {

@@ -37,7 +37,7 @@ function delivery(item) {
   const card = make("article", "contact");
   const head = make("header", "");
   head.append(make("span", "tag", item.source), make("span", "soft", item.adapter));
-  const when = make("time", "soft push", new Date(item.received_at).toLocaleString(document.documentElement.dataset.locale));
+  const when = make("time", "soft push", new Date(item.received_at).toLocaleString(document.documentElement.dataset.dates, { dateStyle: "medium", timeStyle: "short" }));
   when.setAttribute("datetime", item.received_at);
   head.append(when);
   const foot = make("footer", "");

@@ -3,7 +3,7 @@
 
 const root = /** @type {HTMLElement} */ (document.getElementById("review"));
 const lang = document.documentElement.lang;
-const locale = document.documentElement.dataset.locale; // numbers and dates as the server writes them
+const { locale, dates } = document.documentElement.dataset; // numbers and dates as the server writes them
 /** @type {Record<string, string>} */
 const texts = JSON.parse(root.dataset.texts ?? "{}");
 const base = "/classification/v1";
@@ -115,7 +115,7 @@ function show(view) {
   if (contact.channel) about.push(make("span", "soft", [texts[`channel.${contact.channel}`] ?? contact.channel, contact.touchpoint && name(contact.touchpoint), contact.product].filter(Boolean).join(" · ")));
   if (contact.declared_motive) about.push(make("span", "soft", say("declared", { motive: name(contact.declared_motive) })));
   if (contact.occurred_at) {
-    const when = make("time", "soft push", new Date(contact.occurred_at).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" }));
+    const when = make("time", "soft push", new Date(contact.occurred_at).toLocaleString(dates, { dateStyle: "medium", timeStyle: "short" }));
     when.setAttribute("datetime", contact.occurred_at);
     about.push(when);
   }
