@@ -25,7 +25,7 @@ SAID = {
     "care.rude": "La señorita de turno {} me gritó feísimo y tiró el auricular",
     "billing.refund": "Llevo {} quincenas detrás de la platica que quedaron de reponerme",
 }
-WORDS = {
+WORDS: dict[str, dict[str, Any]] = {
     "es": {"nav": "Modelos", "empty": "Aún no hay modelo: deciden las palabras", "fit": "Ajustar un modelo ahora",
            "candidate": "candidato", "try": "Probar en la sombra", "promote": "Que decida", "yes": "Sí",
            "waits": "Todavía no llega ningún contacto", "few": "Con menos de 30", "examples": "Ejemplos",

@@ -19,7 +19,8 @@ from libs.events.clock import SimulatedClock
 from libs.service.testing import Running, running
 from services.classification import inputs, tables
 from services.classification.app import build as classification
-from services.classification.cli_inputs import Refused, register, rows_of
+from services.classification.cli_inputs import register, rows_of
+from services.classification.cli_talk import Refused
 from services.classification.domain.rates import rate
 from tests.classification.streams import ORIGIN, WEEK, contact, days, emit
 from tests.classification.test_monitoring import at, bring_in

@@ -40,7 +40,7 @@ from tests.classification.test_learning import book, correct
 from tests.classification.test_service import START, contact, publish, send, source
 
 MODELS = "/classification/v1/models"
-CORRECTED, LEFT = 230, 90
+CORRECTED, LEFT = 230, 40
 
 
 @pytest.fixture(autouse=True)
