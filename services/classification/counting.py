@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import Kind
 from services.classification import tables
+from services.classification.bounding import bounded
 from services.classification.domain.watch import differences, fresh_days
 
 WATCHED, PEERS = "touchpoint", "location"
@@ -83,6 +84,7 @@ async def count(connection: AsyncConnection, facts: Sequence[Counted]) -> dict[S
     ]
     if not changes:
         return {}
+    changes = await bounded(connection, changes)
     after = {**known, **{fact.interaction_id: fact for fact in changes}}
     concerned: set[Group] = set()
     for fact in changes:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, false, func, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events.catalogue.findings import Nature, Verdict
@@ -90,7 +90,12 @@ async def _finding(connection: AsyncConnection, row: Any) -> dict[str, Any] | No
         .select_from(
             links.join(f, f.c.finding_id == links.c.finding_id).join(v, v.c.verdict_id == f.c.verdict_id, isouter=True)
         )
-        .where(links.c.interaction_id == row.interaction_id, f.c.status != "dismissed")
+        # What was taken back, and closed for that, says nothing of its contacts any more.
+        .where(
+            links.c.interaction_id == row.interaction_id,
+            f.c.status != "dismissed",
+            not_(and_(f.c.status == "closed", func.coalesce(v.c.withdrawn, false()))),
+        )
         .order_by(f.c.opened_at, f.c.finding_id)
         .limit(1)
     )

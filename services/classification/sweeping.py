@@ -308,9 +308,10 @@ async def read_tally(connection: AsyncConnection, first: date, until: date, wait
     left_out: list[str] = []
     while True:
         names = dimensions_of(without=left_out)
-        columns = [values[name].label(name) for name in names]
-        query = select(week.label("week"), *columns, func.count(p.c.customer_id.distinct())).where(*inside)
-        grouped = query.group_by(week, *columns).limit(MOST_LEAVES + 1)
+        # Grouped by labels of their own: PostgreSQL takes an expression with parameters for another one each time it is written.
+        columns = [values[name].label(f"of_{name}") for name in names]
+        query = select(week.label("of_week"), *columns, func.count(p.c.customer_id.distinct())).where(*inside)
+        grouped = query.group_by("of_week", *(column.name for column in columns)).limit(MOST_LEAVES + 1)
         rows = (await connection.execute(grouped)).all()
         if len(rows) <= MOST_LEAVES or len(names) == 1:
             break

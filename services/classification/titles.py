@@ -20,12 +20,14 @@ PLACES = ("touchpoint", "location")
 def title(where: Mapping[str, str], book: Rulebook | None, chronic: bool) -> dict[str, str]:
     """The title in both languages, with the rulebook's names where it has them: what it is about (motive, product, …), then where."""
     motives = {} if book is None else dict(book.motive_by_code)
+    causes = {} if book is None else dict(book.cause_by_code)
     points = {} if book is None else {point.code: point for point in book.touchpoints}
     titles: dict[str, str] = {}
     for place, language in enumerate(("es", "en")):
         named = {name: value for name, value in where.items() if value}
         what = [_name(motives.get(named["motive"]), named["motive"], language)] if "motive" in named else []
-        what += [named[name] for name in sorted(named) if name not in {"motive", *PLACES}]
+        what += [_name(causes.get(named["cause"]), named["cause"], language)] if "cause" in named else []
+        what += [named[name] for name in sorted(named) if name not in {"motive", "cause", *PLACES}]
         at = [_name(points.get(named[name]), named[name], language) for name in PLACES if name in named]
         if not what:
             what, at = at[:1], at[1:]

@@ -13,6 +13,10 @@ from libs.events.store import Draft
 from libs.service.testing import running
 from services.classification import desk
 from services.classification.app import build as classification
+from services.classification.domain.effect import Effect
+from services.classification.domain.findings import Judge
+from services.classification.titles import title
+from services.classification.waiting import Waiting
 from services.indicators.app import build as indicators
 from services.intake.app import build as intake
 from tests.browser.conftest import Window, browsing, listening
@@ -36,16 +40,31 @@ REASONS = [
         evidence="change", value=4, of=1, weights={"system": 1.6, "procedure": -0.2}, detail="App 5.1", ref="c2"
     ),
 ]
-SAID = {
+SAID: dict[str, dict[str, Any]] = {
     "es": {"why": "De 12 clientes por encima de lo habitual, el 90 % tiene causas", "with": "Empezó a la vez que un cambio: Formulario impreso",
            "confirm": "Confirmar", "Confirmed": "Confirmado", "investigate": "Guardar la investigación", "Investigated": "Investigado",
            "plan": "Planear la acción", "Planned": "Acción planeada", "do": "La acción está hecha", "Done": "Acción hecha", "no": "No se pudo",
-           "none": "Ningún cliente ha vuelto", "chance": "menos de una vez en 1.000.000"},
+           "others": {"joint": ["internet: más clientes de lo habitual en pasto", "Por su propia historia"], "chronic": ["otros 11 lugares", "No empezó un día"], "gone": ["lo que se dijo antes se retiró", "No se sabe cuántos clientes"]},
+           "again": "hacen falta unas 4 semanas más", "undecided": "Sin decidir", "none": "Ningún cliente ha vuelto", "chance": "menos de una vez en 1.000.000"},
     "en": {"why": "Of 12 customers above the usual number, 90 % have causes", "with": "It began together with a change: Formulario impreso",
            "confirm": "Confirm", "Confirmed": "Confirmed", "investigate": "Save the investigation", "Investigated": "Investigated",
            "plan": "Plan the action", "Planned": "Action planned", "do": "The action is done", "Done": "Action done", "no": "Not possible",
-           "none": "No customer has come back", "chance": "less than once in 1,000,000"},
+           "others": {"joint": ["internet: more customers than usual at pasto", "Its own history"], "chronic": ["at 11 other places", "It did not begin one day"], "gone": ["what was said before was taken back", "is not known"]},
+           "again": "about 4 more weeks are needed", "undecided": "Undecided", "none": "No customer has come back", "chance": "less than once in 1,000,000"},
 }  # fmt: skip
+
+
+OTHERS = [
+    ("joint", {"location": "pasto", "product": "internet"}, "sweep-1", {"p": 1e-9}),
+    ("chronic", {"motive": "billing.refund", "location": "pasto"}, "funnel-2", {"by_rate": 1.0, "peers": 11.0}),
+    (
+        "gone",
+        {"motive": "billing.refund", "location": "pasto"},
+        "funnel-2",
+        {"by_rate": 0.0, "peers": 11.0, "withdrawn": 1.0},
+    ),
+]
+"""Findings without a motive, or without a past to compare with: their slice, and how they were judged."""
 
 
 @pytest.fixture
@@ -55,7 +74,10 @@ async def house(chromium: str) -> AsyncIterator[Window]:
         await source(one)
         await publish(one)
         text = "La devolución de mi dinero se demora, llevo semanas esperando el reembolso"
-        await send(one, [contact(number, text, touchpoint="store") for number in range(3)])
+        await send(
+            one,
+            [contact(number, text, touchpoint="store", location="pasto", product="internet") for number in range(3)],
+        )
         evaluation = Evaluation(
             method="window-scan-1", window_start=START - timedelta(days=7), window_end=START, observed=17, expected=3.2,
             upper=11, score=6.2, customers=17, contacts=19, parameters={"p": 6e-7},
@@ -77,6 +99,13 @@ async def house(chromium: str) -> AsyncIterator[Window]:
                 title=TITLE,
             )
             await desk.open_finding(unit, opened, None)
+            for name, where, method, given in OTHERS:
+                numbers = evaluation.model_copy(update={"method": method, "parameters": given})
+                said = verdict.model_copy(update={"verdict_id": f"v-{name}", "finding_id": name, "slice": where, "evaluation": numbers})  # fmt: skip
+                unit.emit(Draft(stream=f"verdict/v-{name}", data=said, key=name, time=unit.now))
+                titled = title(where, None, chronic=method.startswith("funnel"))
+                also = opened.model_copy(update={"finding_id": name, "verdict_id": f"v-{name}", "slice": where, "title": titled})  # fmt: skip
+                await desk.open_finding(unit, also, None)
         await one.settle()
         async with listening(one) as address, browsing(chromium) as browser:
             yield Window(one, address, browser, ("feedback",))
@@ -124,6 +153,22 @@ async def test_a_finding_is_read_decided_and_acted_on_without_any_statistics_R09
     assert (found["actions"][0]["expected_ratio"], found["actions"][0]["window_days"]) == (0.6, 28)
     wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0
+
+    for name, told in words["others"].items():
+        await house.open(page, f"/findings/{name}")
+        text = await page.locator("main").inner_text()
+        assert [each for each in told if each not in text] == []
+        assert "{" not in text
+        assert await page.locator(".contact blockquote").count() == 3
+        assert await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    async with house.running.services["classification"].runtime.store.unit() as unit:
+        action = found["actions"][0]["action_id"]
+        undecided = Effect("undecided", 0.8, 0.4, 1.6, 9, 7, weeks_needed=4)
+        await desk.carry_out(unit, "f1", Judge(action, undecided), Waiting())
+    await house.running.settle()
+    await house.open(page, "/findings/f1")
+    assert words["again"] in await page.locator(".action").first.inner_text()
+    assert words["undecided"] in await page.locator(".steps li").last.inner_text()
 
     await page.locator(".plain a").click()
     assert await page.locator(".contact").count() == 3

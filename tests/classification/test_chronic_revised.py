@@ -94,6 +94,8 @@ async def test_exposure_that_comes_later_confirms_or_takes_back_what_was_said_wi
         one, moved = await finding(run)
         assert (one["status"], moved) == ("closed", [("FindingClosed", "evidence_withdrawn", "monitor")])
         await projections_equal_their_folds(run)
+        path = f"/classification/v1/interactions/{by_share['interaction_ids'][0]}/verdict"
+        assert (await run.client.get(path)).json()["verdict"] != "systemic"
 
         await exposed(run, EVEN)
         again = (await looked(run, clock))[-1]
@@ -101,6 +103,7 @@ async def test_exposure_that_comes_later_confirms_or_takes_back_what_was_said_wi
         one, moved = await finding(run)
         assert (one["status"], moved[-1]) == ("opened", ("FindingReopened", "evidence_again", "monitor"))
         assert one["slice"] == {"motive": MOTIVES[0], "location": "pasto"}
+        assert (await run.client.get(path)).json()["verdict"] == "systemic"
         await newest_stand_in_the_table(run, await verdicts(run))
         await projections_equal_their_folds(run)
     clock = SimulatedClock(at(DAYS + 1))

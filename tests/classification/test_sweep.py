@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, text
 
 from libs.events.catalogue.interactions import Effects
 from libs.events.clock import SimulatedClock
+from libs.events.engines import make_engine, writing
 from libs.service.testing import Running, running
 from services.classification import tables
 from services.classification.app import build as classification
 from services.classification.domain.localisation.windows import MOST_VALUES, OTHER
 from services.classification.domain.sweep import LASTS, Tally, lasts, look
+from services.classification.joining import particulars_row
 from services.classification.sweeping import read_tally
 from services.classification.waiting import Waiting
 from tests.classification.streams import ORIGIN, contact, emit, said
@@ -156,19 +158,30 @@ async def test_a_joint_rise_is_one_finding_live_as_in_history_and_a_burst_or_one
             assert await swept(run) == []
 
 
-async def test_a_free_text_makes_no_more_slices_than_its_commonest_values_and_the_rest_is_one() -> None:
-    clock = SimulatedClock(at(10))
-    async with running(classification, clock=clock) as run:
-        day = ORIGIN + timedelta(days=1)
-        facts = [
-            contact(n, day, touchpoint="store").model_copy(update={"product": f"said {n:04d}"}) for n in range(900)
-        ]
-        await emit(run, [*facts, *(one.model_copy(update={"interaction_id": f"x{one.interaction_id}", "customer_id": f"x{n}"}) for n, one in enumerate(facts[:5]))])  # fmt: skip
-        await run.settle()
-        async with run.services["classification"].runtime.store.reading() as connection:
-            assert len((await connection.execute(select(tables.particulars))).all()) == 905
-            tally = await read_tally(connection, ORIGIN, ORIGIN + timedelta(days=7), Waiting())
+async def test_a_free_text_makes_no_more_slices_than_its_commonest_values_and_the_rest_is_one_on_both_databases(
+    request: pytest.FixtureRequest, tmp_path: Any
+) -> None:
+    day = ORIGIN + timedelta(days=1)
+    facts = [contact(n, day, touchpoint="store").model_copy(update={"product": f"said {n:04d}"}) for n in range(900)]
+    again = [
+        one.model_copy(update={"interaction_id": f"x{n}", "customer_id": f"x{n}"}) for n, one in enumerate(facts[:5])
+    ]
+    tallies = []
+    for target in (tmp_path / "one.db", request.getfixturevalue("postgres_url")):
+        engine = make_engine(target, service="classification")
+        try:
+            async with writing(engine) as connection:
+                if connection.dialect.name == "postgresql":
+                    await connection.execute(text("create schema classification"))
+                await connection.run_sync(tables.particulars.create)
+                await connection.execute(insert(tables.particulars), [particulars_row(one) for one in (*facts, *again)])
+                tallies.append(await read_tally(connection, ORIGIN, ORIGIN + timedelta(days=7), Waiting()))
+        finally:
+            await engine.dispose()
+    tally, other = tallies
     assert tally is not None
+    assert other is not None
+    assert (list(tally.leaves), tally.counts.tolist()) == (list(other.leaves), other.counts.tolist())
     products = {leaf[tally.dimensions.index("product")] for leaf in tally.leaves}
     assert len(products) == MOST_VALUES + 1
     assert OTHER in products

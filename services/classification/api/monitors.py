@@ -8,6 +8,7 @@ from libs.events.offload import offload
 from libs.service.http import Paging, paging
 from services.classification import views
 from services.classification.api.context import Context, Reader
+from services.classification.bounding import OTHER
 from services.classification.counting import WATCHED
 from services.classification.domain.judges import METHOD, ORDINARY, WINDOWS, YOUNG
 from services.classification.domain.numeric import upper_limit
@@ -44,6 +45,7 @@ def router(context: Context) -> APIRouter:
             "method": METHOD,
             "judged_through": mark.through if mark is not None else None,
             "slices": len(rows),
+            "bounded": any(row["slice"].get("touchpoint") == OTHER for row in rows),
             "false_alarms_per_month": context.settings.false_alarms_per_month,
             "minimum_customers": context.settings.minimum_customers,
         }

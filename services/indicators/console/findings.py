@@ -81,7 +81,7 @@ async def one_finding(visit: Visit, finding_id: str) -> Values:
     shown = [fact for fact in found.history if fact.what != "finding.joined"]
     joined = [fact for fact in found.history if fact.what == "finding.joined" and fact.data.get("interaction_ids")]
     history = [
-        {"at": fact.at, "what": voice.maybe("event", fact.what), "by": voice.maybe("by", fact.data["by"]) if fact.data.get("by") else None, "reason": _reason(visit, fact.data), "verdict": voice.maybe("verdict", fact.data["verdict"]) if "verdict" in fact.data else None}
+        {"at": fact.at, "what": voice.maybe("event", fact.what), "by": voice.maybe("by", fact.data["by"]) if fact.data.get("by") else None, "reason": _reason(visit, fact.data), "verdict": _word(visit, fact.data)}
         for fact in shown
     ]  # fmt: skip
     wanted = ("do.", "finding.", "same.", "judgement.", "nature.", "phase.", "motive.", "touchpoint.", "channel.")
@@ -108,9 +108,7 @@ async def one_finding(visit: Visit, finding_id: str) -> Values:
         "others": others,
         "joined": None
         if not joined
-        else voice.t(
-            "finding.joined", n=voice.n(len(found.contacts)), m=voice.n(len(joined)), day=voice.day(joined[-1].at)
-        ),
+        else voice.t("finding.joined", n=voice.n(len(found.contacts)), day=voice.day(joined[-1].at)),
         "history": history[-60:],
         "commands": COMMANDS[found.phase],
         "may": visit.principal.may(WRITES),
@@ -120,6 +118,14 @@ async def one_finding(visit: Visit, finding_id: str) -> Values:
         "today": visit.desk.clock.now().astimezone(voice.zone).date().isoformat(),
         "texts": {name: text for name, text in MESSAGES[voice.language].items() if name.startswith(wanted)},
     }
+
+
+def _word(visit: Visit, data: Mapping[str, Any]) -> str | None:
+    """What was judged, of a slice or of an action."""
+    for name in ("verdict", "judgement"):
+        if data.get(name):
+            return visit.voice.maybe(name, data[name])
+    return None
 
 
 def _reason(visit: Visit, data: Mapping[str, Any]) -> str | None:
@@ -136,9 +142,14 @@ def _plain(visit: Visit, found: Finding) -> list[str]:
     if not e:
         return []
     start, end = (datetime.fromisoformat(e[name]) for name in ("window_start", "window_end"))
+    given = e.get("parameters") or {}
+    # A chronic slice has no history without the failure: it is compared with its peers, and that has to be said.
+    chronic = str(e.get("method") or "").startswith("funnel")
+    compared = "" if not chronic else "_rate" if given.get("by_rate") else "_share"
     told = [
         voice.t(
-            "finding.explain",
+            f"finding.explain{compared}",
+            peers=voice.n(given.get("peers") or 0),
             start=voice.day(start),
             end=voice.day(end),
             customers=voice.n(e["customers"]),
@@ -150,13 +161,14 @@ def _plain(visit: Visit, found: Finding) -> list[str]:
     ]
     if e.get("expected") and e["observed"] > e["expected"]:
         told.append(voice.t("finding.explain_times", times=voice.n(e["observed"] / e["expected"], 1)))
-    given = e.get("parameters") or {}
+    if chronic:
+        told.append(voice.t("finding.explain_chronic"))
     chance = given.get("p")
     if chance is not None and 0 < chance < 0.01 and found.verdict == "systemic":
         # A power of ten below it: an honest bound, and a number that people know how to read.
         rounded = 10 ** min(9, len(str(int(1 / chance))) - 1)
         told.append(voice.t("finding.chance", n=voice.n(rounded)))
-    told.append(voice.t(f"finding.means.{found.verdict}"))
+    told.append(voice.t("finding.means.withdrawn" if given.get("withdrawn") else f"finding.means.{found.verdict}"))
     if found.verdict == "not_enough_evidence":
         told += [
             voice.t(f"finding.{name}", n=voice.n(given[name]))
