@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.classification.domain.detection.settings import DAYS
 from services.classification.domain.detection.tables import ODDS
+from services.classification.domain.judges import DAYS
 
 KINDS, SHAPE = DAYS.kinds, DAYS.shape
 LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)

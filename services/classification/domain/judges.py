@@ -5,10 +5,11 @@ something of a day: that something goes on among complainants (the filter's odds
 this one day is too high (negative binomial tail), and that something goes on among repeats. Each has a third of the false alarms.
 
 **What all slices share** (a holiday, a campaign, a season nobody has seen before) enters as exposure: what the *other* slices brought in
-the last seven days over what was usual for them, each capped at three standard deviations, so that a failure in one is not explained away.
+the last seven days over what was usual for them. Each is capped at three standard deviations of its week and weighs as much as it is
+held to be calm, so that a failure in one is not explained away.
 
 **False alarms.** p is how rarely a quiet slice shows such odds on a day: from the calibrated tables down to one in 1,000; beyond them from
-how the operation's own quiet slices go on (`families.Quota`), and as long as they have not told enough, by Ville's bound (1939). Which
+how the operation's own quiet slices go on (`families.Quota`), and as long as they have not told enough, as the tables end (`TAIL`). Which
 slices alarm is decided in families (`families.hierarchical`): a motive by Simes' p of its slices (1986, Biometrika 73:751), its slices
 within it, at `false_alarms_per_month` / 30.4 a day. On a day on which all slices are quiet the chance of any alarm is at most that.
 
@@ -45,6 +46,11 @@ YOUNG = 42
 LANES = 3
 MONTH = 30.4375
 FROM = 1e-3
+"""Share of days down to which the calibrated tables tell how rare odds are."""
+TAIL = 0.75
+"""By how much more odds are e times rarer beyond the tables, until the operation's own slices have told: the upper quartile of that slope
+over the tables' levels and dispersions (median 0.63). Ville's bound would be 1, which the filter's odds hardly reach where hundreds of
+slices are watched: as events may end any day, they stay near 5 between days that say much."""
 COMMON_DAYS, COMMON_PRIOR, COMMON_LEAST, COMMON_MOST = 7, 60.0, 0.4, 2.5
 GENERATION, BEHIND = 52, 104
 """Blocks of a generation, and how many before it are read when it begins: a service started again reads three years and says the same."""
@@ -106,7 +112,7 @@ class Lot:
         self.first = first
         self.factor = 1.0
         self.seen, self.means = np.zeros((ROWS, GAP)), np.zeros((ROWS, GAP))
-        self.capped, self.due = np.zeros((ROWS, COMMON_DAYS)), np.zeros((ROWS, COMMON_DAYS))
+        self.brought, self.due = np.zeros((ROWS, COMMON_DAYS)), np.zeros((ROWS, COMMON_DAYS))
         self.quota = Quota.of(asked, MONTH, ROWS)
         self.alarmed = np.full(ROWS, LONG_AGO)
         self.last: _Last | None = None
@@ -114,7 +120,7 @@ class Lot:
     def room_for(self, rows: int) -> None:
         while (len(self.panels) - 1) * ROWS < rows:
             self.panels.insert(-1, deepcopy(self.panels[-1]))
-            for name in ("seen", "means", "capped", "due"):
+            for name in ("seen", "means", "brought", "due"):
                 held = getattr(self, name)
                 setattr(self, name, np.concatenate([held, held[-ROWS:]]))
             self.alarmed = np.concatenate([self.alarmed, np.full(ROWS, LONG_AGO)])
@@ -151,13 +157,16 @@ class Lot:
             self._pool(alive)
 
     def _common(self, counts: Array, usual: Array, phi: Array, known: Flags) -> Array:
-        """What the others show of a change that all share."""
-        due = self.factor * usual
-        capped = np.minimum(counts, due + 3.0 * np.sqrt(phi * due) + 1.0)
-        for held, newest in ((self.capped, capped), (self.due, usual)):
+        """What the others show of a change that all share. Who is held to fail by itself tells little of the others."""
+        calm = np.concatenate([1.0 - panel.posterior[:, panel.filter.event].sum(axis=1) for panel in self.panels])
+        weight = np.where(known, calm, 0.0)
+        for held, newest in ((self.brought, counts), (self.due, usual)):
             held[:, :-1] = held[:, 1:]
             held[:, -1] = np.where(known, newest, 0.0)
-        seen, expected = self.capped.sum(axis=1), self.due.sum(axis=1)
+        expected = self.due.sum(axis=1)
+        limit = self.factor * expected
+        limit += 3.0 * np.sqrt(phi * limit) + 1.0
+        seen, expected = weight * np.minimum(self.brought.sum(axis=1), limit), weight * expected
         total, usually = round(float(seen.sum()), 6), round(float(expected.sum()), 6)
         self.factor = float(np.clip((total + COMMON_PRIOR) / (usually + COMMON_PRIOR), COMMON_LEAST, COMMON_MOST))
         others: Array = (total - seen + COMMON_PRIOR) / (usually - expected + COMMON_PRIOR)
@@ -183,7 +192,7 @@ class Lot:
         far = self.asked / MONTH / max(len(rows), 1)
         scale = self.quota.scale()
         if scale is None:
-            beyond = FROM * np.exp(-np.maximum(excess, 0.0))
+            beyond = FROM * np.exp(-np.maximum(excess, 0.0) / TAIL)
         else:
             beyond = far * np.exp(-(excess - self.quota.shift(0.0)) / scale)
         going_on = np.where(excess > 0, np.minimum(beyond, FROM), 10.0 ** -part["exact"])
@@ -241,7 +250,7 @@ class Lot:
         return {
             "panels": [panel.held() for panel in self.panels],
             "factor": self.factor,
-            **{name: getattr(self, name).copy() for name in ("seen", "means", "capped", "due")},
+            **{name: getattr(self, name).copy() for name in ("seen", "means", "brought", "due")},
             "alarmed": self.alarmed.copy(),
             "quota": (self.quota.peaks.copy(), self.quota.tops.copy(), self.quota.periods),
         }
@@ -252,7 +261,7 @@ class Lot:
         for panel, state in zip(self.panels, kept, strict=True):
             panel.go_back(state)
         self.factor = held["factor"]
-        for name in ("seen", "means", "capped", "due"):
+        for name in ("seen", "means", "brought", "due"):
             value = held[name]
             missing = len(self.panels) * ROWS - len(value)
             blank = np.tile(value[-ROWS:], (missing // ROWS, 1))
