@@ -259,6 +259,7 @@ class Day:
     odds: float
     base: float
     phi: float
+    careful: float
     vague: float
     common: float
 
@@ -297,9 +298,11 @@ def judged(
             others = (total - lately[key][0] + 60) / (expected - lately[key][1] + 60)
             common = min(2.5, max(0.4, others)) if shared else 1.0
             factors[key].append(common)
-            phi = one.phi
+            phi, careful = one.phi, one.phi * (1 + 1.645 * math.sqrt(2 / (one.noise_mean + 1)))
             mean, odds = one.take(day, counts[key][day], common)
-            told[key].append(Day(counts[key][day], mean, odds, odds_of_rarity(one.level, phi), phi, one.vague, common))
+            told[key].append(
+                Day(counts[key][day], mean, odds, odds_of_rarity(one.level, phi), phi, careful, one.vague, common)
+            )
         if day % 7 == 6:
             for key, one in slices.items():
                 one.close(day // 7, sum(factors[key]) / 7)

@@ -135,7 +135,8 @@ def odds_again(said: dict[str, Any], found: Sequence[InteractionClassified], las
         # As the tables end: too few excursions of quiet slices were seen in so small an operation to say more.
         assert given["p_going_on"] == pytest.approx(lanes * 1e-3 * math.exp((today.base - today.odds) / 0.75), rel=1e-5)
     if not given["repeats_lane"]:
-        spread = today.phi * today.mean + today.vague * today.mean**2
+        assert given["dispersion_of_a_day"] == pytest.approx(today.careful, rel=1e-7)
+        spread = today.careful * today.mean + today.vague * today.mean**2
         alone = tail(int(today.count), today.mean, spread) if today.count > today.mean + math.sqrt(spread) else 1.0
         assert given["p_one_day"] == pytest.approx(min(1.0, lanes * alone), rel=1e-4)
     spoke = given["p_going_on"] if said["verdict"] == "systemic" else min(given["p_going_on"], given["p_one_day"])

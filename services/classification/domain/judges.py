@@ -55,6 +55,8 @@ slices are watched: as events may end any day, they stay near 5 between days tha
 COMMON_DAYS, COMMON_PRIOR, COMMON_LEAST, COMMON_MOST = 7, 60.0, 0.4, 2.5
 GENERATION, BEHIND = 52, 104
 """Blocks of a generation, and how many before it are read when it begins: a service started again reads three years and says the same."""
+CAREFUL_Z = 1.645
+"""A day alone is judged by the upper end of its slice's dispersion φ: φ (1 + z √(2 / (complainants so far + 1)))."""
 KNOWN_DAYS = 7
 LONG_AGO = -1_000_000
 ROOM = (GENERATION + BEHIND + 1) * 7
@@ -80,6 +82,7 @@ class Lane:
     recent: Array  # p of the last days, not counted in
     rate: Array  # a day, before weekday and what is shared
     dispersion: Array
+    careful: Array  # the dispersion that a day alone is judged by
     common: Array
     known: Flags
 
@@ -96,6 +99,7 @@ class _Last:
     isolated: Array
     level: Array
     dispersion: Array
+    careful: Array
     vague: Array
     common: Array
     ready: Flags
@@ -114,7 +118,7 @@ class Lot:
         self.factor = 1.0
         self.seen, self.means = np.zeros((ROWS, GAP)), np.zeros((ROWS, GAP))
         self.brought, self.due = np.zeros((ROWS, COMMON_DAYS)), np.zeros((ROWS, COMMON_DAYS))
-        self.quota = Quota.of(asked, MONTH, ROWS)
+        self.quota, self.days = Quota.of(asked, MONTH, ROWS), Quota.of(asked, MONTH, ROWS)
         self.alarmed = np.full(ROWS, LONG_AGO)
         self.last: _Last | None = None
 
@@ -125,12 +129,14 @@ class Lot:
                 held = getattr(self, name)
                 setattr(self, name, np.concatenate([held, held[-ROWS:]]))
             self.alarmed = np.concatenate([self.alarmed, np.full(ROWS, LONG_AGO)])
-            self.quota.peaks = np.concatenate([self.quota.peaks, self.quota.peaks[-ROWS:]])
+            for quota in (self.quota, self.days):
+                quota.peaks = np.concatenate([quota.peaks, quota.peaks[-ROWS:]])
 
     def step(self, counts: Array, alive: Flags) -> None:
         """The next day: counts and whether the slice was ever heard of, of all rows."""
         usual = np.concatenate([panel.usual() for panel in self.panels])
         phi = np.concatenate([panel.dispersion for panel in self.panels])
+        seen = np.concatenate([panel.noise_mean for panel in self.panels])
         started = np.concatenate([panel.base.started for panel in self.panels])
         common = self._common(counts, usual, phi, alive & started) if self.shared else np.ones(len(usual))
         found = []
@@ -150,6 +156,7 @@ class Lot:
             isolated=np.concatenate([one[0].isolated for one in found]),
             level=np.concatenate([one[0].level for one in found]),
             dispersion=np.concatenate([one[0].dispersion for one in found]),
+            careful=phi * (1.0 + CAREFUL_Z * np.sqrt(2.0 / (seen + 1.0))),
             vague=np.concatenate([one[0].vague for one in found]),
             common=common,
             ready=started & (self.panels[0].at - 1 - self.first >= YOUNG - 1),
@@ -189,24 +196,16 @@ class Lot:
         assert last is not None
         part = {name: getattr(last, name)[rows] for name in _Last.__slots__}  # type: ignore[attr-defined]
         ready = part["ready"]
-        excess = part["odds"] - part["base"]
-        far = self.asked / MONTH / max(len(rows), 1)
-        scale = self.quota.scale()
-        if scale is None:
-            beyond = FROM * np.exp(-np.maximum(excess, 0.0) / TAIL)
-        else:
-            beyond = far * np.exp(-(excess - self.quota.shift(0.0)) / scale)
-        going_on = np.where(excess > 0, np.minimum(beyond, FROM), 10.0 ** -part["exact"])
-        learnt = np.full(len(last.odds), -1.0)
-        learnt[rows] = np.where(ready, excess, -1.0)
-        if ready.any():
-            self.quota.learn(0, learnt)
-            self.quota.pass_()
+        going_on = self._rarity(self.quota, rows, part["odds"] - part["base"], ready)
+        going_on = np.where(part["odds"] > part["base"], np.minimum(going_on, FROM), 10.0 ** -part["exact"])
         going_on = np.where(ready, np.minimum(1.0, LANES * going_on), 1.0)
         one_day = np.ones(len(rows))
         if by_day:
-            one_day = np.minimum(1.0, LANES * _tails(self.seen[rows, -1], part["expected"], part["variance"]))
-            one_day = np.where(ready, one_day, 1.0)
+            wide = part["careful"] * part["expected"] + part["vague"] * part["expected"] ** 2
+            alone = _tails(self.seen[rows, -1], part["expected"], wide)
+            rare = self._rarity(self.days, rows, np.log(FROM) - np.log(np.maximum(alone, 1e-300)), ready, tail=1.0)
+            alone = np.where(alone < FROM, np.minimum(rare, FROM), alone)
+            one_day = np.where(ready, np.minimum(1.0, LANES * alone), 1.0)
         window, observed, expected, variance = self._window(rows, part)
         days = min(calm_days, GAP)
         lately, usually = self.seen[rows, -days:].sum(axis=1), self.means[rows, -days:].sum(axis=1)
@@ -230,10 +229,25 @@ class Lot:
                 recent=recent,
                 rate=part["level"],
                 dispersion=part["dispersion"],
+                careful=part["careful"],
                 common=part["common"],
                 known=ready,
             ),
         )
+
+    def _rarity(self, quota: Quota, rows: Ints, excess: Array, ready: Flags, tail: float = TAIL) -> Array:
+        """How rarely a quiet slice goes so far beyond what one shows on one day in 1,000 (natural logarithm); learns from that day."""
+        scale = quota.scale()
+        if scale is None:
+            found = FROM * np.exp(-np.maximum(excess, 0.0) / tail)
+        else:
+            found = self.asked / MONTH / len(rows) * np.exp(-(excess - quota.shift(0.0)) / scale)
+        learnt = np.full(len(quota.peaks), -1.0)
+        learnt[rows] = np.where(ready, excess, -1.0)
+        if ready.any():
+            quota.learn(0, learnt)
+            quota.pass_()
+        return found
 
     def _window(self, rows: Ints, part: dict[str, Array]) -> tuple[Ints, Array, Array, Array]:
         """The window whose sum stands out most, in standard deviations."""
@@ -253,7 +267,7 @@ class Lot:
             "factor": self.factor,
             **{name: getattr(self, name).copy() for name in ("seen", "means", "brought", "due")},
             "alarmed": self.alarmed.copy(),
-            "quota": (self.quota.peaks.copy(), self.quota.tops.copy(), self.quota.periods),
+            "quotas": [(one.peaks.copy(), one.tops.copy(), one.periods) for one in (self.quota, self.days)],
         }
 
     def go_back(self, held: dict[str, Any]) -> None:
@@ -267,9 +281,9 @@ class Lot:
             missing = len(self.panels) * ROWS - len(value)
             blank = np.tile(value[-ROWS:], (missing // ROWS, 1))
             setattr(self, name, np.concatenate([value[:-ROWS], blank, value[-ROWS:]]))
-        peaks, tops, self.quota.periods = held["quota"]
-        self.quota.peaks = np.concatenate([peaks, np.full(len(self.panels) * ROWS - len(peaks), -1.0)])
-        self.quota.tops = tops.copy()
+        for quota, (peaks, tops, periods) in zip((self.quota, self.days), held["quotas"], strict=True):
+            quota.peaks = np.concatenate([peaks, np.full(len(self.panels) * ROWS - len(peaks), -1.0)])
+            quota.tops, quota.periods = tops.copy(), periods
         self.alarmed = np.concatenate(
             [held["alarmed"], np.full(len(self.panels) * ROWS - len(held["alarmed"]), LONG_AGO)]
         )
