@@ -223,6 +223,7 @@ class Publisher:
             "windows": float(len(WINDOWS)),
             "rate_per_day": numbers.rate,
             "dispersion": numbers.dispersion,
+            "dispersion_of_a_day": numbers.careful,
             "common_factor": numbers.common,
             "variance": numbers.variance,
             "p": _p(episode),

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.classification.domain.detection.settings import DAYS
 from services.classification.domain.detection.tables import ODDS
+from services.classification.domain.judges import DAYS
 
 KINDS, SHAPE = DAYS.kinds, DAYS.shape
 LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -135,8 +135,8 @@ class Slow:
         self.ratios = [math.exp(level * wide) for level in LEVELS] + [1 + size * deviation for size in SIZES]
 
     def fit(self, at: int) -> None:
-        known = [block for block in range(len(self.blocks)) if block * 7 >= self.first]
-        if not known:
+        known = [block for block in range(at - SHAPE.gap) if block * 7 >= self.first]
+        if not known or at - SHAPE.gap < 4:
             return
         weight = {b: 0.5 ** ((at - b) / SHAPE.half_life) * max(self.calm[b], 0.02) for b in known}
         x = {b: columns(b, at, self.zero) for b in known}
@@ -259,6 +259,7 @@ class Day:
     odds: float
     base: float
     phi: float
+    careful: float
     vague: float
     common: float
 
@@ -283,22 +284,25 @@ def judged(
             for one in slices.values():
                 one.open(day // 7)
             factors = {key: [] for key in counts}
+        lately: dict[tuple[str, ...], tuple[float, float]] = {}
         for key, one in slices.items():
-            usual = one.usual(day)
-            due = everyones * usual
             known = heard[key] <= day and one.beta is not None
-            seen = min(counts[key][day], due + 3 * math.sqrt(one.phi * due) + 1)
-            shares[key] = [*shares[key][-6:], (seen, usual) if known else (0.0, 0.0)]
-        lately = {key: (sum(a for a, _ in held), sum(b for _, b in held)) for key, held in shares.items()}
+            shares[key] = [*shares[key][-6:], (counts[key][day], one.usual(day)) if known else (0.0, 0.0)]
+            brought, due = (sum(held[part] for held in shares[key]) for part in (0, 1))
+            limit = everyones * due + 3 * math.sqrt(one.phi * everyones * due) + 1
+            calm = 1 - sum(one.posterior[state] for state in EVENT) if known else 0.0
+            lately[key] = calm * min(brought, limit), calm * due
         total, expected = (sum(held[part] for held in lately.values()) for part in (0, 1))
         everyones = min(2.5, max(0.4, (total + 60) / (expected + 60)))
         for key, one in slices.items():
             others = (total - lately[key][0] + 60) / (expected - lately[key][1] + 60)
             common = min(2.5, max(0.4, others)) if shared else 1.0
             factors[key].append(common)
-            phi = one.phi
+            phi, careful = one.phi, one.phi * (1 + 1.645 * math.sqrt(2 / (one.noise_mean + 1)))
             mean, odds = one.take(day, counts[key][day], common)
-            told[key].append(Day(counts[key][day], mean, odds, odds_of_rarity(one.level, phi), phi, one.vague, common))
+            told[key].append(
+                Day(counts[key][day], mean, odds, odds_of_rarity(one.level, phi), phi, careful, one.vague, common)
+            )
         if day % 7 == 6:
             for key, one in slices.items():
                 one.close(day // 7, sum(factors[key]) / 7)

@@ -128,13 +128,15 @@ def odds_again(said: dict[str, Any], found: Sequence[InteractionClassified], las
     assert given["dispersion"] == pytest.approx(today.phi, rel=1e-7)
     assert given["common_factor"] == pytest.approx(today.common, rel=1e-7)
     assert e["expected"] == pytest.approx(sum(day.mean for day in window), abs=1e-5)
-    assert given["variance"] == pytest.approx(today.phi * e["expected"] + today.vague * e["expected"] ** 2, rel=1e-5)
+    mean = sum(day.mean for day in window)
+    assert given["variance"] == pytest.approx(today.phi * mean + today.vague * mean**2, rel=1e-5)
     lanes = 3.0
     if today.odds > today.base:
-        # Ville's bound: too few excursions of quiet slices were seen in so small an operation to say more.
-        assert given["p_going_on"] == pytest.approx(lanes * 1e-3 * math.exp(today.base - today.odds), rel=1e-5)
+        # As the tables end: too few excursions of quiet slices were seen in so small an operation to say more.
+        assert given["p_going_on"] == pytest.approx(lanes * 1e-3 * math.exp((today.base - today.odds) / 0.75), rel=1e-5)
     if not given["repeats_lane"]:
-        spread = today.phi * today.mean + today.vague * today.mean**2
+        assert given["dispersion_of_a_day"] == pytest.approx(today.careful, rel=1e-7)
+        spread = today.careful * today.mean + today.vague * today.mean**2
         alone = tail(int(today.count), today.mean, spread) if today.count > today.mean + math.sqrt(spread) else 1.0
         assert given["p_one_day"] == pytest.approx(min(1.0, lanes * alone), rel=1e-4)
     spoke = given["p_going_on"] if said["verdict"] == "systemic" else min(given["p_going_on"], given["p_one_day"])

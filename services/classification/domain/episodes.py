@@ -25,6 +25,7 @@ class Numbers:
     variance: float
     rate: float
     dispersion: float
+    careful: float  # the dispersion that the day alone was judged by
     common: float
     level: float  # the p an alarm needed
     slices: int

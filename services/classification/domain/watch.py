@@ -68,10 +68,11 @@ class Watch:
         touched = self._rewind(start)
         last = self._column(target)
         self._grow(len(self.keys), last + 1)
-        self._look_over()
-        if self._judges is not None and not self._judges.go_back(self._ordinal(start)):
-            self._judges = None
-        self._last = None
+        if start <= last:
+            self._look_over()
+            self._last = None
+            if self._judges is not None and not self._judges.go_back(self._ordinal(start)):
+                self._judges = None
         for day in range(start, last + 1):
             touched |= self._judge(day)
         self.through = target
@@ -267,6 +268,7 @@ def numbers_of(lane: Lane, number: int, day: int, name: str, slices: int) -> Num
         variance=float(lane.variance[number]),
         rate=float(lane.rate[number]),
         dispersion=float(lane.dispersion[number]),
+        careful=float(lane.careful[number]),
         common=float(lane.common[number]),
         level=float(lane.level[number]),
         slices=slices,
