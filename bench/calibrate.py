@@ -21,10 +21,11 @@ LEAST = 0.004  # episodes a year that the table can tell from none
 
 
 def quiet(rng: np.random.Generator, setting: Setting, series: int, periods: int) -> Array:
-    """Counts without events: level 0.03 to 400, φ 1 to 7, season, trend, weekdays."""
+    """Counts without events: level 0.03 to 400, φ 1 (one in six) to 7, season, trend, weekdays."""
     t = np.arange(periods)
     level = 10 ** rng.uniform(-1.5, 2.6, series)
     dispersion = 1 + np.exp(rng.uniform(np.log(0.03), np.log(6.0), series))
+    dispersion[::6] = 1.0
     years = t / setting.per_year
     mean = level[:, None] * np.exp(rng.uniform(-0.2, 0.2, series)[:, None] * years)
     wave = np.where(rng.random(series) < 0.3, 0.0, rng.uniform(0, 0.5, series))

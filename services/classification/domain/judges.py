@@ -242,7 +242,7 @@ class Lot:
             found = FROM * np.exp(-np.maximum(excess, 0.0) / tail)
         else:
             found = self.asked / MONTH / len(rows) * np.exp(-(excess - quota.shift(0.0)) / scale)
-        learnt = np.full(len(quota.peaks), -1.0)
+        learnt = np.full(len(quota.before), -1.0)
         learnt[rows] = np.where(ready, excess, -1.0)
         if ready.any():
             quota.learn(0, learnt)
@@ -267,7 +267,7 @@ class Lot:
             "factor": self.factor,
             **{name: getattr(self, name).copy() for name in ("seen", "means", "brought", "due")},
             "alarmed": self.alarmed.copy(),
-            "quotas": [(one.peaks.copy(), one.tops.copy(), one.periods) for one in (self.quota, self.days)],
+            "quotas": [(one.before.copy(), one.crossings.copy(), one.periods) for one in (self.quota, self.days)],
         }
 
     def go_back(self, held: dict[str, Any]) -> None:
@@ -281,9 +281,9 @@ class Lot:
             missing = len(self.panels) * ROWS - len(value)
             blank = np.tile(value[-ROWS:], (missing // ROWS, 1))
             setattr(self, name, np.concatenate([value[:-ROWS], blank, value[-ROWS:]]))
-        for quota, (peaks, tops, periods) in zip((self.quota, self.days), held["quotas"], strict=True):
-            quota.peaks = np.concatenate([peaks, np.full(len(self.panels) * ROWS - len(peaks), -1.0)])
-            quota.tops, quota.periods = tops.copy(), periods
+        for quota, (before, crossings, periods) in zip((self.quota, self.days), held["quotas"], strict=True):
+            quota.before = np.concatenate([before, np.full(len(self.panels) * ROWS - len(before), -1.0)])
+            quota.crossings, quota.periods = crossings.copy(), periods
         self.alarmed = np.concatenate(
             [held["alarmed"], np.full(len(self.panels) * ROWS - len(held["alarmed"]), LONG_AGO)]
         )

@@ -59,8 +59,24 @@ def test_slices_standing_with_a_quota_go_on_from_a_snapshot_byte_for_byte() -> N
         assert (standing.alarms() == again.alarms()).all()
     assert standing.quota is not None
     assert again.quota is not None
-    assert (standing.quota.tops == again.quota.tops).all()
+    assert (standing.quota.crossings == again.quota.crossings).all()
     assert standing.quota.periods == again.quota.periods > 45
+
+
+@pytest.mark.parametrize("days", [3, 40, 125])
+def test_an_operation_that_began_lately_stands_too(days: int) -> None:
+    """R09, bad input: less history than the filter comes through. One alarm a month is asked for, over all slices."""
+    rng = np.random.default_rng(6)
+    history = noisy(rng, np.full((40, days), 2.0), 1.4)
+    standing = Standing.of(Setup(alarms=1.0, room=60), history, np.zeros(40, dtype=np.int64))
+    quiet = []
+    for _ in range(45):
+        standing.advance(noisy(rng, np.full(40, 2.0), 1.4))
+        quiet.append(int(standing.alarms().sum()))
+    assert sum(quiet) <= 6
+    for _ in range(7):
+        standing.advance(np.full(40, 14))
+    assert standing.alarms().all()
 
 
 def test_the_tree_looks_into_a_family_only_when_its_parent_is_named() -> None:

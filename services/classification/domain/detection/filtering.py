@@ -46,6 +46,11 @@ class Kinds:
     wander: float = 0.04  # standard deviation of the logarithm of the level, beside what the fit does not know
     crowding: float = 0.0  # c above
     fresh: float = 1.0  # weight of an event that begins now
+    cases: float = (
+        0.0  # the more cases an event has, the longer until its last: standard deviation at which half of the way to
+    )
+    tail_many: float = 0.0  # these instead of `tail`
+    stay_many: float = 0.0  # and `stay_tail` is gone; 0 periods: one for all
 
 
 class Filter:
@@ -71,11 +76,12 @@ class Filter:
         self.sizes[self.short] = np.outer(kinds.profile, kinds.short).ravel()
         self.sizes[self.lasting] = kinds.lasting
         self.sizes[self.tail] = kinds.tail_size
-        self.transition = self._transition()
+        self.transition = self._transition(kinds.tail, kinds.stay_tail)
+        self.many = self._transition(kinds.tail_many, kinds.stay_many) if kinds.cases else None
         self.start = np.zeros(self.states)
         self.start[self.quiet] = LEVEL_WEIGHTS
 
-    def _transition(self) -> Array:
+    def _transition(self, tail: float, stay_tail: float) -> Array:
         kinds, size = self.kinds, self.states
         matrix = np.zeros((size, size))
         begin = kinds.begin_short + kinds.begin_lasting + (kinds.begin_isolated if kinds.isolated else 0.0)
@@ -102,14 +108,14 @@ class Filter:
                 if phase + 1 < phases:
                     matrix[row, row + sizes] += leaving * (1 - kinds.skip)
                     leaving *= kinds.skip
-                matrix[row, self.tail] += leaving * kinds.tail
-                matrix[row] += leaving * (1 - kinds.tail) * quiet
+                matrix[row, self.tail] += leaving * tail
+                matrix[row] += leaving * (1 - tail) * quiet
         rows = range(size)[self.lasting]
         for row in rows:
             self._stay(matrix, row, rows, kinds.stay_lasting)
             matrix[row] += (1 - kinds.stay_lasting) * quiet
-        matrix[self.tail, self.tail] = kinds.stay_tail
-        matrix[self.tail] += (1 - kinds.stay_tail) * quiet
+        matrix[self.tail, self.tail] = stay_tail
+        matrix[self.tail] += (1 - stay_tail) * quiet
         assert np.allclose(matrix.sum(axis=1), 1.0)
         return matrix
 
@@ -129,6 +135,15 @@ class Filter:
         ratios: Array = found
         return ratios
 
+    def ahead(self, posterior: Array, mean: Array, dispersion: Array) -> Array:
+        """The posterior carried one period on, before its count is known."""
+        if self.many is None:
+            prior: Array = posterior @ self.transition
+            return prior
+        deviation = np.sqrt(dispersion * mean)
+        share = (deviation / (deviation + self.kinds.cases))[:, None]
+        return posterior @ self.transition * (1.0 - share) + posterior @ self.many * share
+
     def step(
         self, posterior: Array, count: Array, mean: Array, dispersion: Array, ratios: Array
     ) -> tuple[Array, Array]:
@@ -136,7 +151,7 @@ class Filter:
 
         The odds weigh an event that begins now by `fresh`: an alarm in its first period is worth more than one more in its third.
         """
-        prior = posterior @ self.transition
+        prior = self.ahead(posterior, mean, dispersion)
         mean, count = np.maximum(mean, 1e-9)[:, None], count[:, None]
         # Beyond the largest event there is only "very much": otherwise the larger isolated sizes would explain day after day.
         count = np.minimum(count, mean * ratios[:, self.short].max(axis=1, keepdims=True) + 1.0)

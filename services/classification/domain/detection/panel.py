@@ -157,8 +157,10 @@ class Panel:
         What takes years off the way: past events are recognised by their residuals alone, not by what the filter thought then.
         """
         setting, block = self.setting, self.setting.block
-        past = (counts.shape[1] - watched) // block * block
+        past = max(0, (counts.shape[1] - watched) // block * block)
         blocks = past // block
+        if blocks < 4:  # nothing to fit yet: period by period from the first
+            return [self.step(counts[:, t]) for t in range(counts.shape[1])]
         held = counts[:, :past].reshape(self.series, blocks, block)
         self.blocks[:, :blocks] = held.sum(axis=2)
         begun = np.arange(blocks) * block >= self.first[:, None]

@@ -11,13 +11,14 @@ from services.classification.domain.detection.families import Quota
 from services.classification.domain.detection.panel import Flags, Judged, Panel
 from services.classification.domain.detection.settings import SETTINGS
 
-VERSION = 2
+VERSION = 3
 CHUNK = 4096
 FROM = 1e-3
 """Share of periods from which on excursions of quiet slices are watched, for `Setup.alarms`: within the tables, and a hundred a day of
 100,000 slices. No more alarms than begin there are given, however many are asked for."""
-WATCHED = 63
-"""Periods through which the filter comes to today: by then what it held before has been forgotten."""
+WATCHED, SETTLED = 119, 60
+"""Periods through which the filter comes to today: by then what it held before has been forgotten. In the first of them, up to SETTLED,
+excursions are half as frequent as they will be, and nothing is learnt from them."""
 _ARRAYS = ("blocks", "quiet", "by_weekday", "flat", "pattern", "posterior", "noise", "noise_mean", "dispersion")
 _OPEN = ("_before", "_week", "_means", "_calm", "_usual", "_ratios", "_next", "_vague")
 _FIT = ("beta", "covariance", "steps", "origin", "dispersion")
@@ -70,9 +71,9 @@ class Standing:
             part = history[begin : begin + CHUNK].astype(np.float64)
             panel = Panel(SETTINGS[setup.freq], first[begin : begin + CHUNK], part.shape[1] + setup.room, zero=zero)
             found = panel.catch_up(part, WATCHED)
-            passed = len(found) - 1
+            passed = max(0, len(found) - 1 - SETTLED)
             if quota is not None:
-                for one in found[:-1]:
+                for one in found[SETTLED:-1]:
                     quota.learn(begin, one.odds - _cuts(setup, one))
             judged.append(found[-1])
             panels.append(panel)
@@ -110,7 +111,7 @@ class Standing:
         self._base = [_cuts(self.setup, one) for one in judged]
         shift = 0.0
         if self.quota is not None:
-            far = far_for(self.quota.asked, len(self.quota.peaks), self.setup.freq)
+            far = far_for(self.quota.asked, len(self.quota.before), self.setup.freq)
             shift = self.quota.shift(max(0.0, float(np.log(FROM / far))))
         self._cuts = [base + shift for base in self._base]
 
@@ -121,7 +122,11 @@ class Standing:
             "setup": [self.setup.freq, self.setup.far, self.setup.room, self.setup.alarms],
             "quota": None
             if self.quota is None
-            else {"peaks": self.quota.peaks.copy(), "tops": self.quota.tops.copy(), "periods": self.quota.periods},
+            else {
+                "before": self.quota.before.copy(),
+                "crossings": self.quota.crossings.copy(),
+                "periods": self.quota.periods,
+            },
             "base": [base.copy() for base in self._base],
             "panels": [
                 {name: getattr(panel, name).copy() for name in (*_ARRAYS, *_OPEN)}
@@ -156,8 +161,8 @@ class Standing:
         self.setup, self.panels, self.quota = setup, panels, None
         if kept["quota"] is not None and setup.alarms is not None:
             learnt = kept["quota"]
-            self.quota = Quota.of(setup.alarms, SETTINGS[setup.freq].per_year / 12, len(learnt["peaks"]))
-            self.quota.peaks, self.quota.tops = learnt["peaks"].copy(), learnt["tops"].copy()
+            self.quota = Quota.of(setup.alarms, SETTINGS[setup.freq].per_year / 12, len(learnt["before"]))
+            self.quota.before, self.quota.crossings = learnt["before"].copy(), learnt["crossings"].copy()
             self.quota.periods = learnt["periods"]
         self._base = [base.copy() for base in kept["base"]]
         self._odds = [odds.copy() for odds in kept["odds"]]
