@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events import bulk
 from libs.events.catalogue import decode
 from libs.events.catalogue.classifications import InteractionClassified, Part
 from libs.events.catalogue.interactions import InteractionRecorded
@@ -334,11 +333,4 @@ def decision_row(data: InteractionClassified, at: datetime) -> dict[str, Any]:
 
 async def keep(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     """Write the rows of newest decisions over those before them."""
-    if not rows:
-        return
-    make = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    statement = make(tables.decisions)
-    replaced = {name: statement.excluded[name] for name in rows[0] if name != "interaction_id"}
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["interaction_id"], set_=replaced), list(rows)
-    )
+    await bulk.write(connection, tables.decisions, rows, key=["interaction_id"])
