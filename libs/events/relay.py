@@ -33,7 +33,7 @@ from libs.events.errors import Transient
 from libs.events.horizon import seen
 from libs.events.log import FencedError, Log, Outgoing, Publisher, Record, TopicPartition
 from libs.events.offload import in_turns
-from libs.events.pace import Pace, rest
+from libs.events.pace import Pace
 from libs.events.settings import MachinerySettings
 from libs.events.store import Committed, Store
 from libs.events.store.dialect import SELECT_EVENTS
@@ -128,7 +128,7 @@ class Relay:
             while True:
                 self._woken.clear()
                 if published := await self.step(publisher):
-                    await rest(published, self.settings, self.store)
+                    await self.pace.rest(published, self.store)
                     continue
                 if self._stopping:
                     return
