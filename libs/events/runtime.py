@@ -15,7 +15,7 @@ from libs.events.clock import Clock
 from libs.events.consumer import Consumer, ConsumerSpec, Discipline
 from libs.events.errors import StoreUnavailable
 from libs.events.following import Following
-from libs.events.garbage import collect_seldom, collecting_seldom
+from libs.events.garbage import collecting_seldom
 from libs.events.log import Log, LogError, TopicPartition
 from libs.events.offload import offload
 from libs.events.pace import Pace
@@ -131,7 +131,6 @@ class Runtime:
 
     async def start(self) -> None:
         """Start relay, consumers and timers. The log may be away when this service has met it before; LogError otherwise."""
-        collect_seldom()
         await self._learn_partitions()
         if self.relay is not None:
             self._run("relay", self.relay.run())
