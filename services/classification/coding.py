@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Integer, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events import bulk
@@ -30,6 +30,15 @@ from services.classification.modelling import Modelling
 RECODE_BATCH = 500
 BEFORE_ANY = "none@0"
 PERSON = "person"
+
+
+_UNCODED = (
+    select(tables.sealed)
+    .join(tables.decisions, tables.decisions.c.interaction_id == tables.sealed.c.interaction_id)
+    .where(tables.decisions.c.rulebook_version == 0)
+    .order_by(tables.decisions.c.interaction_id)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 class LabelRefused(Exception):
@@ -188,15 +197,7 @@ class Coding:
 
     async def _uncoded(self, connection: AsyncConnection, most: int) -> Sequence[Any]:
         """Interactions decided before there was a rulebook, as they came."""
-        found, sealed = tables.decisions, tables.sealed
-        query = (
-            select(sealed)
-            .join(found, found.c.interaction_id == sealed.c.interaction_id)
-            .where(found.c.rulebook_version == 0)
-            .order_by(found.c.interaction_id)
-            .limit(most)
-        )
-        return (await connection.execute(query)).all()
+        return (await connection.execute(_UNCODED, {"most": most})).all()
 
     async def _decide(
         self, unit: Unit, coder: Coder | None, contacts: Sequence[InteractionRecorded], *, shadowed: bool = False
