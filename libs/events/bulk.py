@@ -113,7 +113,9 @@ def _statement(
         set_ += [f'{quoted[name]} = "{table.name}".{quoted[name]} + excluded.{quoted[name]}' for name in added]
         changes = ", ".join(set_)
         statement += f" ON CONFLICT ({places}) DO " + (f"UPDATE SET {changes}" if changes else "NOTHING")
-    processes = [table.columns[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
+    processes: list[_Process | None] = [
+        table.columns[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names
+    ]
     return statement, processes
 
 

@@ -42,14 +42,14 @@ class Pace:
         except TimeoutError:
             pass
 
-    async def rest(self, done: int, store: "Store") -> None:
+    async def rest(self, done: int, store: "Store", patience: float = 1.0) -> None:
         """After a small batch, let more events gather before the next one.
 
         A transaction of the log and one of the database cost the same for one event as for fifty (a broker, a server and
         this process together 15 ms of processor time), and at 200 events a second eight loops of four services begin one as
         often as they may. A single event waits for nothing: the rest comes after it. While events keep coming, each rest is
         longer than the one before, up to `rest_most`: who is third in a chain of four sees them a fifth of a second after
-        they came in, at a third of the cost. Nothing rests where the database is a file: there the process is alone and
+        they came in, at a third of the cost. With `patience` all of it so many times longer. Nothing rests where the database is a file: there the process is alone and
         commits are cheap.
         """
         settings = self._settings
@@ -57,7 +57,7 @@ class Pace:
             return
         keeps_coming = monotonic() - self._rested < settings.rest_within
         self._rest = min(self._rest * 1.5, settings.rest_most) if keeps_coming else settings.rest
-        await asyncio.sleep(self._rest)
+        await asyncio.sleep(self._rest * patience)
         self._rested = monotonic()
 
     def retry(self) -> None:

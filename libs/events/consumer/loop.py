@@ -119,7 +119,7 @@ class Consumer:
             faults.point("consumer.polled")
             try:
                 await self.step(member, found)
-                await self.pace.rest(sum(map(len, found.values())), self.store)
+                await self.pace.rest(sum(map(len, found.values())), self.store, self.spec.patience)
             except Zombie as error:
                 logger.info("consumer %s: %s", self.spec.group, error)
                 await self.position(member, again=True)
