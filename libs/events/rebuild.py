@@ -258,7 +258,9 @@ class Rebuild:
     async def _read(self, tp: TopicPartition, start: int, until: int) -> tuple[TopicPartition, list[Record]]:
         async with asyncio.timeout(self.settings.batch_deadline):
             records = await self.log.read(tp, start, self.projection.max_records)
-        return tp, [record for record in records if record.offset < until]
+        if records and records[-1].offset >= until:
+            records = [record for record in records if record.offset < until]
+        return tp, records
 
     async def _skip_markers(
         self, slot: str, positions: Mapping[TopicPartition, int], until: Mapping[TopicPartition, int]

@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import orjson
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,7 +33,7 @@ from libs.events.errors import Transient
 from libs.events.horizon import seen
 from libs.events.log import FencedError, Log, Outgoing, Publisher, Record, TopicPartition
 from libs.events.offload import in_turns
-from libs.events.pace import Pace, rest
+from libs.events.pace import Pace
 from libs.events.settings import MachinerySettings
 from libs.events.store import Committed, Store
 from libs.events.store.dialect import SELECT_EVENTS
@@ -128,7 +128,7 @@ class Relay:
             while True:
                 self._woken.clear()
                 if published := await self.step(publisher):
-                    await rest(published, self.settings, self.store)
+                    await self.pace.rest(published, self.store)
                     continue
                 if self._stopping:
                     return
@@ -231,20 +231,12 @@ class Relay:
         return len(positions)
 
     async def _note(self, reached: Mapping[TopicPartition, tuple[int, str]], positions: list[int]) -> None:
-        table = self.store.tables.relay_positions
+        moves = [(tp.topic, tp.partition, self._places[tp].noted, *reached[tp]) for tp in reached]
         async with asyncio.timeout(self.settings.publish_deadline), self.store.writing() as connection:
-            for tp, (following, chain) in reached.items():
-                moved = await connection.execute(
-                    update(table)
-                    .where(
-                        table.c.topic == tp.topic,
-                        table.c.partition == tp.partition,
-                        table.c.next_offset == self._places[tp].noted,
-                    )
-                    .values(next_offset=following, chain=chain)
-                )
-                if moved.rowcount != 1:
-                    raise Overtaken(f"another relay published to {tp}")
+            if moves:
+                there = await _move(connection, moves)
+                if len(there) != len(moves):
+                    raise Overtaken(f"another relay published to {min(map(str, reached.keys() - there))}")
             gone = await _delete(connection, positions)
         for tp, (following, chain) in reached.items():
             self._places[tp] = _Place(following, chain)
@@ -259,6 +251,27 @@ class Relay:
     def _alone(self) -> AbstractAsyncContextManager[bool]:
         """Whether this is the service's one relay."""
         return alone(self.store, "relay")
+
+
+async def _move(connection: AsyncConnection, moves: Sequence[tuple[str, int, int, int, str]]) -> set[TopicPartition]:
+    """Compare-and-set of the noted offset and the chain of each partition; those that stood where they were thought to be."""
+    if connection.dialect.name == "sqlite":
+        found: Any = await connection.exec_driver_sql(
+            "UPDATE relay_positions SET next_offset = moved.value ->> 3, chain = moved.value ->> 4 FROM json_each(?) AS moved"
+            " WHERE topic = moved.value ->> 0 AND partition = moved.value ->> 1 AND next_offset = moved.value ->> 2"
+            " RETURNING topic, partition",
+            (orjson.dumps(moves).decode(),),
+        )
+    else:
+        found = await connection.exec_driver_sql(
+            "UPDATE relay_positions AS place SET next_offset = moved.following, chain = moved.chain"
+            " FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::text[])"
+            " AS moved(topic, partition, noted, following, chain)"
+            " WHERE place.topic = moved.topic AND place.partition = moved.partition AND place.next_offset = moved.noted"
+            " RETURNING place.topic, place.partition",
+            tuple(map(list, zip(*moves, strict=True))),
+        )
+    return {TopicPartition(topic, number) for topic, number in found}
 
 
 async def _delete(connection: AsyncConnection, positions: list[int]) -> int:

@@ -15,6 +15,7 @@ from libs.events.clock import Clock
 from libs.events.consumer import Consumer, ConsumerSpec, Discipline
 from libs.events.errors import StoreUnavailable
 from libs.events.following import Following
+from libs.events.garbage import collecting_seldom
 from libs.events.log import Log, LogError, TopicPartition
 from libs.events.offload import offload
 from libs.events.pace import Pace
@@ -106,7 +107,8 @@ class Runtime:
 
     async def rebuild(self, name: str, *, progress: Progress | None = None, accept_difference: bool = False) -> Rebuilt:
         """Build a projection again beside the live one and switch to it. Raises Differs, KeyError."""
-        return await self._following[name].rebuild(progress=progress, accept_difference=accept_difference)
+        with collecting_seldom():
+            return await self._following[name].rebuild(progress=progress, accept_difference=accept_difference)
 
     def _observed(self, group: str, events: int, seconds: float) -> None:
         if self.observe is not None:

@@ -17,7 +17,9 @@ class MachinerySettings:
 
     relay_batch: int = 3_000  # rows of one transaction towards the log: 58,000/s there, against 30,000/s in hundreds
     relay_poll: float = 0.1  # other processes' commits are seen by looking; one's own wake the relay at once
-    rest: float = 0.02  # after a batch of fewer than `rest_below` events, on servers; see `libs.events.pace.rest`
+    rest: float = 0.02  # after a batch of fewer than `rest_below` events, on servers; see `libs.events.pace.Pace.rest`
+    rest_most: float = 0.06  # while batches follow each other `rest_within` seconds
+    rest_within: float = 0.25
     rest_below: int = 200
     publish_deadline: float = 20.0
     standby_poll: float = 1.0  # how often a relay without the lock tries to get it

@@ -29,6 +29,8 @@ class ConsumerSpec:
     """One consumer group of a service: one position per partition of its topics.
 
     `exclusive`: its handlers need the facts of all partitions together, so one instance consumes and the others stand by.
+    `patience`: how many times longer than others it rests between small batches, where nobody waits for it
+    (`libs.events.pace.Pace.rest`).
     """
 
     group: str
@@ -36,6 +38,7 @@ class ConsumerSpec:
     subscriptions: Sequence[Subscription]
     max_records: int = 500
     exclusive: bool = False
+    patience: float = 1.0
 
 
 class Routes:

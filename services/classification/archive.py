@@ -5,10 +5,9 @@ from typing import Any
 
 import orjson
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events import bulk
 from libs.events.catalogue.interactions import InteractionRecorded
 from libs.events.envelope import Event
 from services.classification import tables
@@ -18,9 +17,8 @@ async def store(connection: AsyncConnection, events: Sequence[Event], contacts: 
     """Keep these interactions. One that is there already stays."""
     if not events:
         return
-    make = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
     rows = [_kept(event, contact) for event, contact in zip(events, contacts, strict=True)]
-    await connection.execute(make(tables.sealed).on_conflict_do_nothing(index_elements=["interaction_id"]), rows)
+    await bulk.write(connection, tables.sealed, rows, key=["interaction_id"], replaced=())
 
 
 async def fetch(connection: AsyncConnection, interaction_ids: Sequence[str]) -> dict[str, Event]:

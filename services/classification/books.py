@@ -18,6 +18,7 @@ from services.classification.domain.rulebook import Rulebook, checksum, document
 STREAM = "rulebook/main"
 KEY = "main"
 RECODE = "recode"
+_NEWEST = select(func.max(tables.rulebooks.c.version))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Books:
         return Head(0, None) if row is None else Head(row.version, row.checksum)
 
     async def version(self, connection: AsyncConnection) -> int:
-        found = (await connection.execute(select(func.max(tables.rulebooks.c.version)))).scalar_one_or_none()
+        found = (await connection.execute(_NEWEST)).scalar_one_or_none()
         return int(found or 0)
 
     async def book(self, connection: AsyncConnection, version: int) -> Rulebook | None:

@@ -5,11 +5,10 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Integer, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events import bulk
 from libs.events.catalogue import decode
 from libs.events.catalogue.classifications import InteractionClassified, Part
 from libs.events.catalogue.interactions import InteractionRecorded
@@ -31,6 +30,15 @@ from services.classification.modelling import Modelling
 RECODE_BATCH = 500
 BEFORE_ANY = "none@0"
 PERSON = "person"
+
+
+_UNCODED = (
+    select(tables.sealed)
+    .join(tables.decisions, tables.decisions.c.interaction_id == tables.sealed.c.interaction_id)
+    .where(tables.decisions.c.rulebook_version == 0)
+    .order_by(tables.decisions.c.interaction_id)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 class LabelRefused(Exception):
@@ -189,15 +197,7 @@ class Coding:
 
     async def _uncoded(self, connection: AsyncConnection, most: int) -> Sequence[Any]:
         """Interactions decided before there was a rulebook, as they came."""
-        found, sealed = tables.decisions, tables.sealed
-        query = (
-            select(sealed)
-            .join(found, found.c.interaction_id == sealed.c.interaction_id)
-            .where(found.c.rulebook_version == 0)
-            .order_by(found.c.interaction_id)
-            .limit(most)
-        )
-        return (await connection.execute(query)).all()
+        return (await connection.execute(_UNCODED, {"most": most})).all()
 
     async def _decide(
         self, unit: Unit, coder: Coder | None, contacts: Sequence[InteractionRecorded], *, shadowed: bool = False
@@ -334,11 +334,4 @@ def decision_row(data: InteractionClassified, at: datetime) -> dict[str, Any]:
 
 async def keep(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     """Write the rows of newest decisions over those before them."""
-    if not rows:
-        return
-    make = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    statement = make(tables.decisions)
-    replaced = {name: statement.excluded[name] for name in rows[0] if name != "interaction_id"}
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["interaction_id"], set_=replaced), list(rows)
-    )
+    await bulk.write(connection, tables.decisions, rows, key=["interaction_id"])

@@ -8,10 +8,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events import bulk
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import Kind
 from services.classification import tables
@@ -130,25 +129,18 @@ def _row(fact: Counted) -> dict[str, Any]:
 
 
 async def _write(connection: AsyncConnection, table: Any, key: list[str], rows: list[dict[str, Any]]) -> None:
-    make = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    statement: Any = make(table)
-    replaced = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    await connection.execute(statement.on_conflict_do_update(index_elements=key, set_=replaced), rows)
+    await bulk.write(connection, table, rows, key=key)
 
 
 async def _add(connection: AsyncConnection, added: Mapping[SliceDay, tuple[int, int]]) -> None:
     if not added:
         return
-    table = tables.days
-    make = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    statement: Any = make(table)
-    sums = {name: table.c[name] + statement.excluded[name] for name in ("fresh", "contacts")}
     rows = [
         {"series": series, "motive": motive, "place": place, "day": day, "fresh": fresh, "contacts": contacts}
         for (series, motive, place, day), (fresh, contacts) in sorted(added.items())
     ]
     keys = ["series", "motive", "place", "day"]
-    await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums), rows)
+    await bulk.write(connection, tables.days, rows, key=keys, replaced=(), added=("fresh", "contacts"))
 
 
 def fold(facts: Iterable[Counted]) -> dict[SliceDay, tuple[int, int]]:

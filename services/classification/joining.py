@@ -11,10 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, false, func, not_, select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events import bulk
 from libs.events.catalogue import decode
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.findings import FindingJoined, Nature
@@ -179,10 +178,7 @@ async def _linked(connection: AsyncConnection, identities: Sequence[str]) -> Map
 
 
 async def _write(connection: AsyncConnection, table: Any, key: list[str], rows: list[dict[str, Any]]) -> None:
-    make = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    statement: Any = make(table)
-    replaced = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    await connection.execute(statement.on_conflict_do_update(index_elements=key, set_=replaced), rows)
+    await bulk.write(connection, table, rows, key=key)
 
 
 __all__ = ["DIMENSIONS", "JOIN", "Joining", "belongs", "fold_links", "fold_particulars", "particulars_row", "within"]

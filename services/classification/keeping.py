@@ -25,6 +25,7 @@ SURE = 0.8
 """Confidence from which a machine's decision is a precedent; a person's always is."""
 PRECEDENTS_READ = 2_000
 PERSON = "person"
+_SIGNED = select(func.count(), func.max(tables.signatures.c.changed_at))
 
 
 class SignatureRefused(Exception):
@@ -52,10 +53,9 @@ class Keeping:
             self._loaded = True
 
     async def refresh_signatures(self, connection: AsyncConnection) -> None:
-        table = tables.signatures
-        summary = (await connection.execute(select(func.count(), func.max(table.c.changed_at)))).one()
+        summary = (await connection.execute(_SIGNED)).one()
         if tuple(summary) != self._stamp:
-            rows = await connection.execute(select(table))
+            rows = await connection.execute(select(tables.signatures))
             self.signatures = Signatures({(row.procedure, row.version, row.team): row.signed_at for row in rows})
             self._stamp = tuple(summary)
 

@@ -62,16 +62,19 @@ def model_row(data: ModelFitted) -> dict[str, Any]:
     return row | {"fitted_at": data.at, "live": False, "shadow": False, "promoted_at": None, "promoted_by": None}
 
 
+# Asked with each batch, so put together once: half of what such a question costs here is putting it together.
+_LIVE = select(tables.models.c.model_id).where(tables.models.c.live)
+_SHADOW = select(tables.models.c.model_id).where(tables.models.c.shadow)
+
+
 async def live_model(connection: AsyncConnection) -> str | None:
     """The model in force; None: words and the on-line learner decide."""
-    query = select(tables.models.c.model_id).where(tables.models.c.live)
-    found: str | None = (await connection.execute(query)).scalar_one_or_none()
+    found: str | None = (await connection.execute(_LIVE)).scalar_one_or_none()
     return found
 
 
 async def shadow_model(connection: AsyncConnection) -> str | None:
-    query = select(tables.models.c.model_id).where(tables.models.c.shadow)
-    found: str | None = (await connection.execute(query)).scalar_one_or_none()
+    found: str | None = (await connection.execute(_SHADOW)).scalar_one_or_none()
     return found
 
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Integer, bindparam, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events.catalogue.base import EventData
@@ -244,11 +244,14 @@ def _skipped(count: int) -> int:
     return max(0, count // SPAN - 1) * SPAN
 
 
+_COUNTED = select(
+    func.count(), func.count().filter(tables.corrections.c.number <= bindparam("known", type_=Integer))
+).select_from(tables.corrections)
+
+
 async def _counted(connection: AsyncConnection, known: int) -> tuple[int, int]:
     """How many corrections there are, and how many of them up to the one that is known."""
-    number = tables.corrections.c.number
-    query = select(func.count(), func.count().filter(number <= known)).select_from(tables.corrections)
-    count, there = (await connection.execute(query)).one()
+    count, there = (await connection.execute(_COUNTED, {"known": known})).one()
     return int(count), int(there)
 
 

@@ -5,10 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events import bulk
 from libs.events.catalogue import decode
 from libs.events.catalogue.base import EventData
 from libs.events.catalogue.feedback import CaseOpened, CaseResolved, CaseResponded, FeedbackAnswered
@@ -74,13 +73,7 @@ async def put_down(unit: Unit, facts: Sequence[EventData]) -> None:
         row = None if case_id is None else evolve(held.get(case_id), data)
         if row is not None and row != held.get(row["case_id"]):
             held[row["case_id"]] = changed[row["case_id"]] = row
-    if not changed:
-        return
-    make = sqlite_insert if unit.connection.dialect.name == "sqlite" else postgres_insert
-    statement: Any = make(table)
-    replaced = {column.name: statement.excluded[column.name] for column in table.c if column.name != "case_id"}
-    rows = list(changed.values())
-    await unit.connection.execute(statement.on_conflict_do_update(index_elements=["case_id"], set_=replaced), rows)
+    await bulk.write(unit.connection, table, list(changed.values()), key=["case_id"])
 
 
 async def helped(

@@ -55,8 +55,10 @@ def consumers(deps: Dependencies) -> list[ConsumerSpec]:
     watching = [joining, monitor]
     return [
         ConsumerSpec("classification", (INTERACTIONS,), coding),
-        ConsumerSpec("classification.outcomes", (FEEDBACK,), [cases]),
-        ConsumerSpec("classification.monitor", (CLASSIFICATIONS,), watching, max_records=2_000, exclusive=True),
+        ConsumerSpec("classification.outcomes", (FEEDBACK,), [cases], patience=4),  # read when an action is judged
+        ConsumerSpec(
+            "classification.monitor", (CLASSIFICATIONS,), watching, max_records=2_000, exclusive=True, patience=3
+        ),
     ]
 
 

@@ -57,8 +57,9 @@ async def build(environment: Environment) -> Service:
         vault=environment.vault,
         clock=environment.clock,
         consumers=[
-            ConsumerSpec(NAME, (INTERACTIONS,), subscriptions(dependencies)),
-            ConsumerSpec(f"{NAME}.findings", (FINDINGS,), about_findings(dependencies)),
+            # A customer who wrote waits for an acknowledgement, but not for a fifth of a second.
+            ConsumerSpec(NAME, (INTERACTIONS,), subscriptions(dependencies), patience=3),
+            ConsumerSpec(f"{NAME}.findings", (FINDINGS,), about_findings(dependencies), patience=3),
         ],
         timers=timer_handlers(dependencies),
         settings=environment.machinery(),

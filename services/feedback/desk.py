@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events import bulk
 from libs.events.catalogue import decode
 from libs.events.catalogue.base import EventData
 from libs.events.catalogue.feedback import CaseOpened, CaseResolved, CaseResponded, FeedbackRequested
@@ -250,8 +251,7 @@ async def write(
     fixed: frozenset[str],
 ) -> None:
     """Insert the new rows and bring the changed ones up to date, a statement each; what is fixed is not sent again."""
-    if new:
-        await connection.execute(insert(table), list(new))
+    await bulk.write(connection, table, new)
     if changed:
         names = mutable(changed[0], fixed)
         # A parameter may not be called like a column that is set, hence the key's prefix.

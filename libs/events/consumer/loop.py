@@ -12,7 +12,7 @@ from libs.events.consumer.handling import BreakerOpen, Handling
 from libs.events.errors import Zombie, is_conflict
 from libs.events.horizon import horizon, seen
 from libs.events.log import Log, LogError, Member, Record, TopicPartition
-from libs.events.pace import Pace, rest
+from libs.events.pace import Pace
 from libs.events.quarantine import Quarantine
 from libs.events.settings import MachinerySettings
 from libs.events.store import Store
@@ -119,7 +119,7 @@ class Consumer:
             faults.point("consumer.polled")
             try:
                 await self.step(member, found)
-                await rest(sum(map(len, found.values())), self.settings, self.store)
+                await self.pace.rest(sum(map(len, found.values())), self.store, self.spec.patience)
             except Zombie as error:
                 logger.info("consumer %s: %s", self.spec.group, error)
                 await self.position(member, again=True)

@@ -179,11 +179,10 @@ class KafkaLog:
     def plain(self, tp: KafkaPartition) -> TopicPartition:
         return TopicPartition(tp.topic[len(self.prefix) :], tp.partition)
 
-    def record(self, found: Any) -> Record:
-        topic = found.topic[len(self.prefix) :]
-        return Record(
-            topic, found.partition, found.offset, found.key, found.value or b"", found.headers, found.timestamp
-        )
+    def records(self, tp: TopicPartition, found: Sequence[Any]) -> list[Record]:
+        """aiokafka's records of one partition."""
+        topic, number = tp.topic, tp.partition
+        return [Record(topic, number, r.offset, r.key, r.value or b"", r.headers, r.timestamp) for r in found]
 
     def new_producer(self, name: str) -> AIOKafkaProducer:
         return AIOKafkaProducer(
@@ -206,7 +205,8 @@ class KafkaLog:
             # A reader that turns to another partition waits for the answer about the one before.
             fetch_max_wait_ms=30 if group is None else 500,
             fetch_max_bytes=8 * 1024 * 1024,
-            max_partition_fetch_bytes=1024 * 1024,
+            # Who reads a whole log goes from partition to partition and wants much of each.
+            max_partition_fetch_bytes=(4 if group is None else 1) * 1024 * 1024,
             session_timeout_ms=session,
             heartbeat_interval_ms=session // 5,
             rebalance_timeout_ms=60_000,

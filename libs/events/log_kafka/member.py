@@ -14,6 +14,9 @@ from libs.events.log_kafka.client import close_consumer, logger, text_of
 if TYPE_CHECKING:
     from libs.events.log_kafka import KafkaLog
 
+ASK_AHEAD = 500
+"""Records from which what follows is fetched while they are handled: a group that far behind wants all it can get."""
+
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     def __init__(self, member: "KafkaMember", consumer: AIOKafkaConsumer) -> None:
@@ -43,6 +46,7 @@ class KafkaMember:
         self._consumer: AIOKafkaConsumer | None = None
         self._positioned: set[KafkaPartition] = set()
         self._next: dict[KafkaPartition, int] = {}
+        self._quiet: set[KafkaPartition] = set()  # paused by `poll` until the next one
         self._failed: BaseException | None = None
         self._hint: dict[KafkaPartition, int] = {}
         self._hinting: asyncio.Task[None] | None = None
@@ -94,6 +98,7 @@ class KafkaMember:
 
     async def pause(self, partitions: Iterable[TopicPartition]) -> None:
         wanted = {self._log.kafka(tp) for tp in partitions} & self._assigned()
+        self._quiet -= wanted
         if self._consumer is not None and wanted:
             self._consumer.pause(*wanted)
 
@@ -111,15 +116,34 @@ class KafkaMember:
                 await self._give_up()
                 raise LogUnavailable(f"group {self._group!r}: a rebalance failed: {text_of(failed)}") from failed
             consumer = self._consumer or await self._open()
+            self._listen(consumer)
             left = max(0.0, deadline - loop.time())
             found = await self._getmany(consumer, max_records, left)
+            if found and sum(map(len, found.values())) < ASK_AHEAD:
+                self._be_quiet(consumer)
             batch = {}
             for tp, records in found.items():
                 if tp in self._positioned:
-                    batch[self._log.plain(tp)] = [self._log.record(record) for record in records]
+                    plain = self._log.plain(tp)
+                    batch[plain] = self._log.records(plain, records)
                     self._next[tp] = records[-1].offset + 1
             if batch or deadline <= loop.time():
                 return batch
+
+    def _be_quiet(self, consumer: AIOKafkaConsumer) -> None:
+        """Ask the broker for nothing until the next poll.
+
+        aiokafka asks again as soon as something was handed out. While that is being handled the broker answers with the
+        first partition that anything arrives in, and the next poll gets just that: a batch, with its transaction, for
+        every partition. Asked when somebody wants it, the broker tells of all partitions in one answer.
+        """
+        self._quiet = {tp for tp in self._positioned & self._assigned() if tp not in consumer.paused()}
+        consumer.pause(*self._quiet)
+
+    def _listen(self, consumer: AIOKafkaConsumer) -> None:
+        wanted, self._quiet = self._quiet & self._positioned & self._assigned(), set()
+        if wanted:
+            consumer.resume(*wanted)
 
     async def _getmany(
         self, consumer: AIOKafkaConsumer, max_records: int, left: float

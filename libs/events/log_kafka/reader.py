@@ -110,4 +110,4 @@ class Reader:
                 # Whoever asks how far behind he is asks again and again what stands behind a marker.
                 self._at[tp] = await consumer.position(tp)
                 self._void[tp] = (start, self._at[tp])
-            return [self._log.record(record) for record in found]
+            return self._log.records(plain, found)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import delete, tuple_
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events import bulk
 from libs.events.catalogue.base import EventData
 from libs.events.envelope import Event, derived_id
 from libs.events.errors import ConcurrencyConflict
@@ -200,12 +199,7 @@ class Unit:
         rows = [self._timer_row(timer) for timer in changes.values() if timer is not None]
         if not rows:
             return
-        insert = sqlite_insert if self.connection.dialect.name == "sqlite" else postgres_insert
-        statement: Any = insert(timers)
-        replaced = {name: statement.excluded[name] for name in _REPLACED}
-        await self.connection.execute(
-            statement.on_conflict_do_update(index_elements=["kind", "key"], set_=replaced), rows
-        )
+        await bulk.write(self.connection, timers, rows, key=["kind", "key"], replaced=_REPLACED)
         earliest = min(row["due"] for row in rows)
         self.earliest_due = earliest if self.earliest_due is None else min(self.earliest_due, earliest)
 

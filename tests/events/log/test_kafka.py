@@ -133,6 +133,32 @@ async def test_members_of_a_group_share_partitions_and_take_over(log: KafkaLog) 
     await publisher.close()
 
 
+async def test_what_arrives_meanwhile_is_polled_at_once_from_all_partitions(log: KafkaLog) -> None:
+    """A batch costs its transaction, however many partitions it is from (M5)."""
+    publisher = log.publisher("intake")
+    await publisher.start()
+    member = log.member("group", ["facts"])
+    await member.start()
+    await member.seek(dict.fromkeys(await settled(member), 0))
+    await publisher.publish([outgoing(1)])
+    assert numbers((await member.poll(100, 5.0))[T0]) == [1]
+    for number, partition in ((2, 1), (3, 0)):
+        await publisher.publish([outgoing(number, partition)])
+        await asyncio.sleep(0.2)  # the handling of the first one: the broker would have answered with either of them
+    found = await member.poll(100, 5.0)
+    assert {tp: numbers(records) for tp, records in found.items()} == {T0: [3], T1: [2]}
+    await member.pause([T0])  # whoever pauses a partition between two polls is obeyed
+    for number, partition in ((4, 0), (5, 1)):
+        await publisher.publish([outgoing(number, partition)])
+    found = await member.poll(100, 5.0)
+    assert {tp: numbers(records) for tp, records in found.items()} == {T1: [5]}
+    await member.resume([T0])
+    found = await member.poll(100, 5.0)
+    assert {tp: numbers(records) for tp, records in found.items()} == {T0: [4]}
+    await member.stop()
+    await publisher.close()
+
+
 async def test_an_error_in_a_rebalance_reaches_the_loop(log: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """aiokafka only logs what goes wrong in its callbacks."""
     member = log.member("g", ["facts"])
