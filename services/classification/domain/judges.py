@@ -130,7 +130,7 @@ class Lot:
                 setattr(self, name, np.concatenate([held, held[-ROWS:]]))
             self.alarmed = np.concatenate([self.alarmed, np.full(ROWS, LONG_AGO)])
             for quota in (self.quota, self.days):
-                quota.peaks = np.concatenate([quota.peaks, quota.peaks[-ROWS:]])
+                quota.before = np.concatenate([quota.before, quota.before[-ROWS:]])
 
     def step(self, counts: Array, alive: Flags) -> None:
         """The next day: counts and whether the slice was ever heard of, of all rows."""
