@@ -13,6 +13,7 @@ from bench.lab import Lab, note
 from bench.payload import CHANNELS, KINDS, TEXTS
 from bench.report import Bar, at_least, middle
 from bench.world import environment
+from libs.events import garbage
 from libs.events.catalogue.interactions import InteractionRecorded
 from libs.events.envelope import natural_id
 from libs.events.log import Outgoing, Publisher
@@ -20,7 +21,6 @@ from libs.events.log_kafka import BATCH_BYTES
 from libs.events.relay import Relay
 from libs.events.runtime import Runtime
 from libs.events.store import Draft
-from libs.service import garbage
 from libs.service.environment import Environment
 from libs.service.migration import location_of
 

@@ -17,12 +17,13 @@ from typing import Any
 import structlog
 import uvicorn
 
+from libs.events import garbage
 from libs.events.clock import Clock
 from libs.events.errors import is_transient
 from libs.events.log import UnknownTopic
 from libs.events.master_key import BadMasterKey
 from libs.events.vault import NewerVault, WrongMasterKey
-from libs.service import garbage, logs
+from libs.service import logs
 from libs.service.combined import Combined
 from libs.service.environment import Environment
 from libs.service.lock import DirectoryInUse
