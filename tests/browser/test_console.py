@@ -16,6 +16,7 @@ HEADINGS = {
     "/findings?state=all": ("Hallazgos", "Findings"),
     "/contacts?from=2026-01-05": ("Contactos", "Contacts"),
     "/customers": ("Clientes", "Customers"),
+    "/models": ("Modelos", "Models"),
     "/quarantine": ("Cuarentena", "Quarantine"),
     "/numbers/complaints_received?from=2026-01-05&granularity=week": ("Quejas recibidas", "Complaints received"),
     "/numbers/motive_share?from=2026-01-05&granularity=month&group_by=channel": ("Participación de cada motivo", "Motive share"),
