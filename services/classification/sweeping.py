@@ -2,9 +2,9 @@
 
 It is asked by the monitor as days are judged (`until`), in the order of those days, so that history brought in at once opens what
 the same facts would have opened as they came. A week is swept when it is over and once more a week later; a correction that comes after that is in the
-past of the weeks after, and changes no finding. Cost: one scan of the contacts of the weeks concerned, and 0.1 to 0.5 s of arithmetic a
-week off the event loop, whatever attributes hold: the rarer values of a free text are one value, and attributes are left out,
-the most various first, while the cube has more than `MOST_LEAVES` leaves.
+past of the weeks after, and changes no finding. Cost: one scan of the contacts of half a
+year (three at most), and some seconds of arithmetic off the event loop, whatever attributes hold: the rarer values of a free text are one value, and attributes
+are left out, one after another, while there are more than `MOST_LEAVES` combinations.
 """
 
 import logging
@@ -33,6 +33,7 @@ from services.classification.domain.natures import read
 from services.classification.domain.numeric import upper_limit
 from services.classification.domain.sweep import (
     LASTS,
+    LEFT_OUT,
     METHOD,
     REACH,
     Risen,
@@ -53,10 +54,12 @@ from services.classification.waiting import Waiting
 
 SWEPT = "sweep"
 """Name of its row among the watermarks, and series of its verdicts."""
+STEPS = (0, 3, 6)
+"""So many attributes are left out in turn: each try is a scan."""
 AT_ONCE = 26
 """Weeks swept from one scan."""
 MOST_LEAVES = 200_000
-"""Rows of one scan, a week and a combination of values each: some 200 MB while they are read."""
+"""Rows for half a year, a week and a combination of values each."""
 WATCH = frozenset({"motive", WATCHED})
 """A slice of just these attributes is the monitor's, which judges it by its own past, weekday and season."""
 
@@ -305,20 +308,21 @@ async def read_tally(connection: AsyncConnection, first: date, until: date, wait
     week = case(
         *((p.c.occurred_at >= waiting.midnight(one), place) for place, one in reversed(list(enumerate(mondays))))
     )
-    left_out: list[str] = []
-    while True:
-        names = dimensions_of(without=left_out)
+    most = MOST_LEAVES * max(1, len(mondays) // REACH)
+    for left_out in STEPS:
+        names = dimensions_of(left_out)
         # Grouped by labels of their own: PostgreSQL takes an expression with parameters for another one each time it is written.
         columns = [values[name].label(f"of_{name}") for name in names]
         query = select(week.label("of_week"), *columns, func.count(p.c.customer_id.distinct())).where(*inside)
-        grouped = query.group_by("of_week", *(column.name for column in columns)).limit(MOST_LEAVES + 1)
+        grouped = query.group_by("of_week", *(column.name for column in columns)).limit(most + 1)
         rows = (await connection.execute(grouped)).all()
-        if len(rows) <= MOST_LEAVES or len(names) == 1:
+        if len(rows) <= most:
             break
-        left_out.append(max(names, key=lambda name: (sizes[name], name)))
     if left_out:
-        logger.warning("the sweep leaves out %s: with them there are more than %d combinations", left_out, MOST_LEAVES)
-    return await offload(_tallied, rows, mondays, names)
+        logger.warning(
+            "the sweep leaves out %s: with them there are more than %d combinations", LEFT_OUT[:left_out], most
+        )
+    return await offload(_tallied, rows[:most], mondays, names)
 
 
 async def _commonest(connection: AsyncConnection, name: str, inside: Sequence[ColumnElement[bool]]) -> list[str]:
