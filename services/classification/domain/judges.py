@@ -17,7 +17,6 @@ within it, at `false_alarms_per_month` / 30.4 a day. On a day on which all slice
 stand for slices that nothing is known of yet, and what is summed over slices is rounded before it is used.
 """
 
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +25,7 @@ import numpy as np
 from services.classification.domain.detection import thresholds
 from services.classification.domain.detection.baseline import Array, Ints
 from services.classification.domain.detection.families import Quota, hierarchical
-from services.classification.domain.detection.panel import Flags, Panel
+from services.classification.domain.detection.panel import Flags, Panel, spread
 from services.classification.domain.detection.settings import DAYS as LONE
 from services.classification.domain.numeric import negative_binomial_tail
 
@@ -106,7 +105,7 @@ class _Last:
 
 
 class Lot:
-    """One kind of count of all slices. The last panel holds nothing: it is what a new one is a copy of."""
+    """One kind of count of all slices. The last row of the last panel is always spare: it is what a further panel begins as."""
 
     def __init__(self, first: int, zero: int, asked: float, *, shared: bool) -> None:
         self.asked, self.shared, self.zero = asked, shared, zero
@@ -123,14 +122,19 @@ class Lot:
         self.last: _Last | None = None
 
     def room_for(self, rows: int) -> None:
-        while (len(self.panels) - 1) * ROWS < rows:
-            self.panels.insert(-1, deepcopy(self.panels[-1]))
-            for name in ("seen", "means", "brought", "due"):
-                held = getattr(self, name)
-                setattr(self, name, np.concatenate([held, held[-ROWS:]]))
-            self.alarmed = np.concatenate([self.alarmed, np.full(ROWS, LONG_AGO)])
-            for quota in (self.quota, self.days):
-                quota.peaks = np.concatenate([quota.peaks, quota.peaks[-ROWS:]])
+        while len(self.panels) * ROWS <= rows:
+            self.panels.append(self.panels[-1].spread())
+            self._lengthen()
+
+    def _lengthen(self) -> None:
+        """What is kept by row, as long as there are rows."""
+        missing = len(self.panels) * ROWS - len(self.seen)
+        for name in ("seen", "means", "brought", "due"):
+            held = getattr(self, name)
+            setattr(self, name, np.concatenate([held, np.repeat(held[-1:], missing, axis=0)]))
+        self.alarmed = np.concatenate([self.alarmed, np.full(missing, LONG_AGO)])
+        for quota in (self.quota, self.days):
+            quota.peaks = np.concatenate([quota.peaks, np.full(missing, -1.0)])
 
     def step(self, counts: Array, alive: Flags) -> None:
         """The next day: counts and whether the slice was ever heard of, of all rows."""
@@ -272,21 +276,15 @@ class Lot:
 
     def go_back(self, held: dict[str, Any]) -> None:
         kept = list(held["panels"])
-        kept[-1:-1] = [kept[-1]] * (len(self.panels) - len(kept))
+        kept += [spread(kept[-1])] * (len(self.panels) - len(kept))
         for panel, state in zip(self.panels, kept, strict=True):
             panel.go_back(state)
         self.factor = held["factor"]
-        for name in ("seen", "means", "brought", "due"):
-            value = held[name]
-            missing = len(self.panels) * ROWS - len(value)
-            blank = np.tile(value[-ROWS:], (missing // ROWS, 1))
-            setattr(self, name, np.concatenate([value[:-ROWS], blank, value[-ROWS:]]))
+        for name in ("seen", "means", "brought", "due", "alarmed"):
+            setattr(self, name, held[name].copy())
         for quota, (peaks, tops, periods) in zip((self.quota, self.days), held["quotas"], strict=True):
-            quota.peaks = np.concatenate([peaks, np.full(len(self.panels) * ROWS - len(peaks), -1.0)])
-            quota.tops, quota.periods = tops.copy(), periods
-        self.alarmed = np.concatenate(
-            [held["alarmed"], np.full(len(self.panels) * ROWS - len(held["alarmed"]), LONG_AGO)]
-        )
+            quota.peaks, quota.tops, quota.periods = peaks.copy(), tops.copy(), periods
+        self._lengthen()
         self.last = None
 
 
