@@ -17,7 +17,7 @@ within it, at `false_alarms_per_month` / 30.4 a day. On a day on which all slice
 stand for slices that nothing is known of yet, and what is summed over slices is rounded before it is used.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,9 @@ class _Last:
     vague: Array
     common: Array
     ready: Flags
+
+
+NAMES = tuple(field.name for field in fields(_Last))
 
 
 class Lot:
@@ -198,7 +201,7 @@ class Lot:
         """That day of some rows; its p before families are looked at. Learns how far quiet slices go."""
         last = self.last
         assert last is not None
-        part = {name: getattr(last, name)[rows] for name in _Last.__slots__}  # type: ignore[attr-defined]
+        part = {name: getattr(last, name)[rows] for name in NAMES}
         ready = part["ready"]
         going_on = self._rarity(self.quota, rows, part["odds"] - part["base"], ready)
         going_on = np.where(part["odds"] > part["base"], np.minimum(going_on, FROM), 10.0 ** -part["exact"])
@@ -345,7 +348,7 @@ class Judges:
             most = KEPT[number + 1] if number + 1 < len(KEPT) else 10 * least
             inside = [one for one in self._kept if least <= (self.at - one[0]) // 7 < most]
             wanted += inside[:1]  # the oldest of each stretch grows into the next
-        self._kept = sorted({id(one): one for one in wanted}.values(), key=lambda one: one[0])
+        self._kept = [one for _, one in sorted({one[0]: one for one in wanted}.items())]
 
 
 def levels(p: Array, family: Ints, rate: float, known: Flags) -> Array:
