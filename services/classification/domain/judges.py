@@ -17,8 +17,7 @@ within it, at `false_alarms_per_month` / 30.4 a day. On a day on which all slice
 stand for slices that nothing is known of yet, and what is summed over slices is rounded before it is used.
 """
 
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ import numpy as np
 from services.classification.domain.detection import thresholds
 from services.classification.domain.detection.baseline import Array, Ints
 from services.classification.domain.detection.families import Quota, hierarchical
-from services.classification.domain.detection.panel import Flags, Panel
+from services.classification.domain.detection.panel import Flags, Panel, spread
 from services.classification.domain.detection.settings import DAYS as LONE
 from services.classification.domain.numeric import negative_binomial_tail
 
@@ -105,8 +104,11 @@ class _Last:
     ready: Flags
 
 
+NAMES = tuple(field.name for field in fields(_Last))
+
+
 class Lot:
-    """One kind of count of all slices. The last panel holds nothing: it is what a new one is a copy of."""
+    """One kind of count of all slices. The last row of the last panel is always spare: it is what a further panel begins as."""
 
     def __init__(self, first: int, zero: int, asked: float, *, shared: bool) -> None:
         self.asked, self.shared, self.zero = asked, shared, zero
@@ -123,14 +125,19 @@ class Lot:
         self.last: _Last | None = None
 
     def room_for(self, rows: int) -> None:
-        while (len(self.panels) - 1) * ROWS < rows:
-            self.panels.insert(-1, deepcopy(self.panels[-1]))
-            for name in ("seen", "means", "brought", "due"):
-                held = getattr(self, name)
-                setattr(self, name, np.concatenate([held, held[-ROWS:]]))
-            self.alarmed = np.concatenate([self.alarmed, np.full(ROWS, LONG_AGO)])
-            for quota in (self.quota, self.days):
-                quota.before = np.concatenate([quota.before, quota.before[-ROWS:]])
+        while len(self.panels) * ROWS <= rows:
+            self.panels.append(self.panels[-1].spread())
+            self._lengthen()
+
+    def _lengthen(self) -> None:
+        """What is kept by row, as long as there are rows."""
+        missing = len(self.panels) * ROWS - len(self.seen)
+        for name in ("seen", "means", "brought", "due"):
+            held = getattr(self, name)
+            setattr(self, name, np.concatenate([held, np.repeat(held[-1:], missing, axis=0)]))
+        self.alarmed = np.concatenate([self.alarmed, np.full(missing, LONG_AGO)])
+        for quota in (self.quota, self.days):
+            quota.before = np.concatenate([quota.before, np.full(missing, -1.0)])
 
     def step(self, counts: Array, alive: Flags) -> None:
         """The next day: counts and whether the slice was ever heard of, of all rows."""
@@ -194,7 +201,7 @@ class Lot:
         """That day of some rows; its p before families are looked at. Learns how far quiet slices go."""
         last = self.last
         assert last is not None
-        part = {name: getattr(last, name)[rows] for name in _Last.__slots__}  # type: ignore[attr-defined]
+        part = {name: getattr(last, name)[rows] for name in NAMES}
         ready = part["ready"]
         going_on = self._rarity(self.quota, rows, part["odds"] - part["base"], ready)
         going_on = np.where(part["odds"] > part["base"], np.minimum(going_on, FROM), 10.0 ** -part["exact"])
@@ -272,21 +279,15 @@ class Lot:
 
     def go_back(self, held: dict[str, Any]) -> None:
         kept = list(held["panels"])
-        kept[-1:-1] = [kept[-1]] * (len(self.panels) - len(kept))
+        kept += [spread(kept[-1])] * (len(self.panels) - len(kept))
         for panel, state in zip(self.panels, kept, strict=True):
             panel.go_back(state)
         self.factor = held["factor"]
-        for name in ("seen", "means", "brought", "due"):
-            value = held[name]
-            missing = len(self.panels) * ROWS - len(value)
-            blank = np.tile(value[-ROWS:], (missing // ROWS, 1))
-            setattr(self, name, np.concatenate([value[:-ROWS], blank, value[-ROWS:]]))
+        for name in ("seen", "means", "brought", "due", "alarmed"):
+            setattr(self, name, held[name].copy())
         for quota, (before, crossings, periods) in zip((self.quota, self.days), held["quotas"], strict=True):
-            quota.before = np.concatenate([before, np.full(len(self.panels) * ROWS - len(before), -1.0)])
-            quota.crossings, quota.periods = crossings.copy(), periods
-        self.alarmed = np.concatenate(
-            [held["alarmed"], np.full(len(self.panels) * ROWS - len(held["alarmed"]), LONG_AGO)]
-        )
+            quota.before, quota.crossings, quota.periods = before.copy(), crossings.copy(), periods
+        self._lengthen()
         self.last = None
 
 
@@ -347,7 +348,7 @@ class Judges:
             most = KEPT[number + 1] if number + 1 < len(KEPT) else 10 * least
             inside = [one for one in self._kept if least <= (self.at - one[0]) // 7 < most]
             wanted += inside[:1]  # the oldest of each stretch grows into the next
-        self._kept = sorted({id(one): one for one in wanted}.values(), key=lambda one: one[0])
+        self._kept = [one for _, one in sorted({one[0]: one for one in wanted}.items())]
 
 
 def levels(p: Array, family: Ints, rate: float, known: Flags) -> Array:
