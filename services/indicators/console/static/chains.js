@@ -27,7 +27,7 @@ function row(item) {
   who.append(link);
   line.append(who);
   const path = item.touchpoints.map((/** @type {string} */ code) => named("touchpoint", code)).join(" → ");
-  const last = new Date(item.last_at).toLocaleDateString(lang === "en" ? "en-GB" : lang, { dateStyle: "medium" });
+  const last = new Date(item.last_at).toLocaleDateString(lang, { dateStyle: "medium" });
   for (const [text, kind] of [[named("motive", item.motive), ""], [number(item.contacts), "num"], [number(item.days, 1), "num"], [last, ""], [path, ""]]) {
     const cell = document.createElement("td");
     cell.textContent = text;

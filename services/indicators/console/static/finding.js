@@ -101,7 +101,7 @@ function precedent(item) {
   link.href = `/findings/${encodeURIComponent(item.finding_id)}`;
   head.append(link);
   const worked = item.worked === null ? (item.actions.length ? "unknown" : "nothing") : item.worked ? "worked" : "failed";
-  const when = new Date(item.opened_at).toLocaleDateString(lang === "en" ? "en-GB" : lang, { dateStyle: "medium" });
+  const when = new Date(item.opened_at).toLocaleDateString(lang, { dateStyle: "medium" });
   const same = item.same.map((/** @type {string} */ name) => texts[`same.${name}`] ?? name).join(", ");
   card.append(head, make("p", "soft small", `${when} · ${texts[`phase.${item.status}`] ?? item.status} · ${say("finding.precedent_alike", { n: same })}`));
   for (const action of item.actions) {
