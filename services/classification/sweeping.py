@@ -61,7 +61,7 @@ AT_ONCE = 26
 MOST_LEAVES = 200_000
 """Rows for half a year, a week and a combination of values each."""
 WATCH = frozenset({"motive", WATCHED})
-"""A slice of just these attributes is the monitor's, which judges it by its own past, weekday and season."""
+"""A slice of these attributes, or a narrower one, is the monitor's, which judges it by its own past, weekday and season."""
 
 logger = logging.getLogger("lazo.classification")
 
@@ -135,7 +135,7 @@ class Sweeping:
                 again.add(row["verdict_id"])
                 if row["data"]["evaluation"]["observed"] == risen.observed and not row["withdrawn"]:
                     continue
-            elif risen.where.keys() == WATCH or await open_for(unit.connection, slice_key(risen.where)):
+            elif risen.where.keys() >= WATCH or await open_for(unit.connection, slice_key(risen.where)):
                 continue
             lesson = await lesson_of(unit.connection, risen.where)
             seen = await self._seen(unit.connection, risen.where, monday)

@@ -27,14 +27,20 @@ LARGE = EVEN | {"pasto": 4000.0}
 
 def story() -> list[Any]:
     """Refunds weigh four times as much in Pasto as elsewhere, from the first day on."""
-    random, found = np.random.default_rng(3), []
+    random = np.random.default_rng(3)
+    found: list[Any] = []
     for day in range(DAYS):
         for place in PLACES:
             for motive in MOTIVES:
                 level = 2.0 if (place, motive) == ("pasto", MOTIVES[0]) else 0.5
                 for _ in range(random.poisson(level)):
                     date_ = ORIGIN + timedelta(days=day)
-                    known = {"motive": motive, "location": place, "touchpoint": None, "effects": Effects.HISTORY}
+                    known: dict[str, Any] = {
+                        "motive": motive,
+                        "location": place,
+                        "touchpoint": None,
+                        "effects": Effects.HISTORY,
+                    }
                     found.append(contact(len(found), date_, **known))
     return found
 

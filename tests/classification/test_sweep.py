@@ -34,7 +34,8 @@ def past(
 ) -> list[Any]:
     """Fourteen weeks of 18 motives at contact points, one contact a day each, and `many` more a day of the values `extra`, spread
     evenly over everything else."""
-    random, found = np.random.default_rng(seed), []
+    random = np.random.default_rng(seed)
+    found: list[Any] = []
 
     def add(day: int, fixed: dict[str, str]) -> None:
         values = {"product": str(random.choice(PRODUCTS)), "agent": f"agent-{random.integers(agents):02d}"}
