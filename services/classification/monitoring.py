@@ -28,7 +28,7 @@ from services.classification.counting import PEERS, WATCHED, SliceDay, count, co
 from services.classification.domain.exposures import Exposures, Figure, changed
 from services.classification.domain.monitor import Rules
 from services.classification.domain.peers import Peers
-from services.classification.domain.watch import MAX_DAYS, Watch
+from services.classification.domain.watch import MAX_DAYS, Watch, complete_from
 from services.classification.verdicts import Publisher
 from services.classification.waiting import Waiting
 
@@ -158,6 +158,8 @@ class Monitor:
         if mark is None:
             return watch, peers
         since = mark.latest - timedelta(days=MAX_DAYS)
+        if (await connection.execute(select(table.c.day).where(table.c.day < since).limit(1))).first() is not None:
+            watch.complete_from = complete_from(since)
         query = select(table.c.series, table.c.motive, table.c.place, table.c.day, table.c.fresh, table.c.contacts)
         query = query.where(table.c.day >= since).order_by(table.c.day, table.c.motive, table.c.place)
         for series, motive, place, day, more, contacts in await connection.execute(query):

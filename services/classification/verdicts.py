@@ -162,7 +162,8 @@ class Publisher:
                     matched.add(row["verdict_id"])
                     pairs[index] = (trail, row)
         for row in rows:
-            if row["verdict_id"] not in matched and not row["withdrawn"]:
+            held = watch.complete_from is None or row["start"] >= watch.complete_from
+            if held and row["verdict_id"] not in matched and not row["withdrawn"]:
                 await self._withdraw(unit, row, cause)
         return [one for trail, row in pairs for one in await self._episode(unit, watch, key, trail, row)]
 

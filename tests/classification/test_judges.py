@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from services.classification.domain.judges import Judges, Lane, levels
-from services.classification.domain.watch import Watch
+from services.classification.domain.watch import MAX_DAYS, Watch, complete_from
 from tests.classification.streams import ORIGIN, WEEK, quiet
 
 
@@ -84,6 +84,32 @@ def test_a_family_with_a_failure_in_it_is_looked_into_and_a_quiet_one_is_not() -
     assert needed[50] == pytest.approx(1e-4)
     assert levels(p, family, 0.01, p < 1e-6)[5] == pytest.approx(1e-4)
     assert levels(np.zeros(0), np.zeros(0, dtype=np.int64), 0.01, np.zeros(0, dtype=bool)).shape == (0,)
+
+
+def test_a_service_started_again_after_years_reads_the_same_past_for_every_day_it_judges() -> None:
+    """It holds five years of counts; of seven, those are the newest, and their last two are judged as if all were held."""
+    everything, newest = Watch(), Watch()
+    last = ORIGIN + timedelta(days=2_555)
+    since = last - timedelta(days=MAX_DAYS)
+    for number in range(2_556):
+        day = ORIGIN + timedelta(days=number)
+        everything.add(("m", "t"), day, 1, 1)
+        if day >= since:
+            newest.add(("m", "t"), day, 1, 1)
+    whole = complete_from(since)
+    assert whole <= last - timedelta(days=2 * 365)
+    for watch in (everything, newest):
+        watch._look_over()
+    for number in range((last - whole).days + 1):
+        begins = []
+        for watch in (everything, newest):
+            assert watch.origin is not None
+            column = (whole - watch.origin).days + number
+            begins.append(watch.day_of(watch._operating_since(column)))
+        assert begins[0] == begins[1] >= since
+    newest.complete_from = whole
+    assert newest._judge((whole - since).days - 1) == set()
+    assert newest._judges is None, "days before are not even read"
 
 
 def test_one_new_complaint_costs_less_than_a_hundred_microseconds() -> None:

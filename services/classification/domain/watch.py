@@ -17,8 +17,8 @@ from services.classification.domain.monitor import CALM_LEVEL, Counts, Rules
 
 Key = tuple[str, ...]  # values of a slice's dimensions, in a fixed order
 
-MAX_DAYS = 1_100
-"""Three years are watched; older facts are counted by others and tell nothing about today."""
+MAX_DAYS = 1_830
+"""Five years are read: what the last two of them say depends on the three before. Older facts tell nothing about today."""
 _MONDAY = date(1970, 1, 5).toordinal()
 DEAD_DAYS = 28
 """So many days without a single contact anywhere mean that nothing was recorded, not that nothing happened."""
@@ -35,6 +35,8 @@ class Watch:
     index: dict[Key, int] = field(default_factory=dict)
     fresh: Counts = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
     contacts: Counts = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+    complete_from: date | None = None
+    """Where not all is held that was ever counted: the first day of which the engine reads the whole past. Others are not judged."""
     _dirty: date | None = None
     _trail: dict[int, list[tuple[int, Episode]]] = field(default_factory=dict)
     _judges: Judges | None = None
@@ -158,7 +160,7 @@ class Watch:
 
     def _judge(self, day: int) -> set[int]:
         open_rows = [row for row, trail in self._trail.items() if trail and trail[-1][1].ended is None]
-        if day + 1 < YOUNG:
+        if day + 1 < YOUNG or (self.complete_from is not None and self.day_of(day) < self.complete_from):
             return set()
         rows, fresh, repeats = self._bring(day)
         if not rows or not fresh.known.any():
@@ -255,6 +257,13 @@ class Watch:
         if self.through is not None:
             assert self.origin is not None
             self._dirty = self.origin - timedelta(days=days)
+
+
+def complete_from(since: date) -> date:
+    """The first day that is judged alike whether all is held or only what is from `since` on: a generation's begin."""
+    generation = 7 * GENERATION
+    number = -(-(since.toordinal() - _MONDAY + 7 * BEHIND) // generation)
+    return date.fromordinal(_MONDAY + number * generation)
 
 
 def numbers_of(lane: Lane, number: int, day: int, name: str, slices: int) -> Numbers:
