@@ -50,7 +50,6 @@ WEEKS = Setting(
     name="week",
     block=1,
     shape=Shape(
-        gap=3,  # an outbreak that is under way should not be what it is held against
         year_days=364.6,  # between 52 weeks, which is what some calendars call a year, and the sun's: in ten years five days from either
         reach=600,
         half_life=800.0,

@@ -16,7 +16,7 @@ CHUNK = 4096
 FROM = 1e-3
 """Share of periods from which on excursions of quiet slices are watched, for `Setup.alarms`: within the tables, and a hundred a day of
 100,000 slices. No more alarms than begin there are given, however many are asked for."""
-WATCHED, SETTLED = 119, 60
+WATCHED, SETTLED = 91, 60
 """Periods through which the filter comes to today: by then what it held before has been forgotten. In the first of them, up to SETTLED,
 excursions are half as frequent as they will be, and nothing is learnt from them."""
 _ARRAYS = ("blocks", "quiet", "by_weekday", "flat", "pattern", "posterior", "noise", "noise_mean", "dispersion")
