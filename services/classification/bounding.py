@@ -8,7 +8,7 @@ and by `GET /classification/v1/monitors` (`bounded`).
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import distinct, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,8 +37,13 @@ async def bounded(connection: AsyncConnection, facts: Sequence["Counted"]) -> li
         over = set(new[max(0, most - await _count(connection, series)) :])
         if over:
             logger.warning("%s has %d slices already: %d new ones are counted as %r", series, most, len(over), OTHER)
-            facts = [replace(fact, **{series: OTHER}) if (fact.motive, getattr(fact, series)) in over else fact for fact in facts]  # fmt: skip
+            facts = [_elsewhere(fact, series) if (fact.motive, getattr(fact, series)) in over else fact for fact in facts]  # fmt: skip
     return list(facts)
+
+
+def _elsewhere(fact: "Counted", series: str) -> "Counted":
+    there: dict[str, Any] = {series: OTHER}
+    return replace(fact, **there)
 
 
 async def _known(connection: AsyncConnection, series: str, wanted: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:

@@ -309,6 +309,8 @@ async def read_tally(connection: AsyncConnection, first: date, until: date, wait
         *((p.c.occurred_at >= waiting.midnight(one), place) for place, one in reversed(list(enumerate(mondays))))
     )
     most = MOST_LEAVES * max(1, len(mondays) // REACH)
+    names, left_out = dimensions_of(), 0
+    rows: Sequence[Any] = ()
     for left_out in STEPS:
         names = dimensions_of(left_out)
         # Grouped by labels of their own: PostgreSQL takes an expression with parameters for another one each time it is written.

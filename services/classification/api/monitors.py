@@ -8,9 +8,9 @@ from libs.events.offload import offload
 from libs.service.http import Paging, paging
 from services.classification import views
 from services.classification.api.context import Context, Reader
-from services.classification.bounding import OTHER
 from services.classification.counting import WATCHED
 from services.classification.domain.judges import METHOD, ORDINARY, WINDOWS, YOUNG
+from services.classification.domain.localisation.windows import OTHER
 from services.classification.domain.numeric import upper_limit
 from services.classification.domain.watch import Watch
 
