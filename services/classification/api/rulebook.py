@@ -10,7 +10,7 @@ from starlette.responses import Response
 from libs.events.errors import ConcurrencyConflict
 from libs.events.log import LogUnavailable
 from libs.events.offload import offload
-from libs.service.http import Language, Problem, idempotent, negotiate
+from libs.service.http import Language, Problem, Words, idempotent, negotiate
 from services.classification import views
 from services.classification.api.context import Context, Reader, Writer, no_rulebook, say
 from services.classification.books import publish
@@ -162,7 +162,9 @@ def _preview_route(routes: APIRouter, context: Context, preview: Preview) -> Non
         except PreviewRunning as busy:
             raise Problem(409, "preview-running", headers={"Retry-After": "30"}) from busy
         except LogUnavailable as away:
-            raise Problem.unavailable(str(away), retry_after=5) from away
+            raise Problem.unavailable(
+                Words("the log cannot be read at the moment", "por ahora no se puede leer el registro"), retry_after=5
+            ) from away
         except NothingPublished as nothing:
             raise no_rulebook(request) from nothing
         return {**report, "warnings": [item.problem(language) for item in reading.found if item.defect.warning]}
