@@ -94,7 +94,7 @@ def look(tally: Tally, monday: date, open_findings: Sequence[Mapping[str, str]],
         return []
     counts, past = tally.counts[week, held], past[:, held]
     names = tally.dimensions
-    cube = Cube.of(names, [dict(zip(names, tally.leaves[place], strict=True)) for place in held], DEPTH)
+    cube = Cube.of(names, [dict(zip(names, tally.leaves[int(place)], strict=True)) for place in held], DEPTH)
     expected = past.mean(axis=0)
     # Half of the weeks tell how much weeks wander: learning that from all of a half year is most of the cost of a look.
     noise = learn(cube, past[::2] if len(past) >= 2 * LEAST_WINDOWS else past, expected, 1.0 / len(past))
