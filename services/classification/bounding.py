@@ -8,7 +8,7 @@ and by `GET /classification/v1/monitors` (`bounded`).
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import distinct, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MOST_SLICES = {"touchpoint": 20_000, "location": 5_000}
 """Per series. A slice of three watched years is 18 kB in memory, and places are compared motive by motive in one table."""
 CHUNK = 400
+
+__all__ = ["MOST_SLICES", "OTHER", "bounded"]
 
 logger = logging.getLogger("lazo.classification")
 
@@ -37,13 +39,12 @@ async def bounded(connection: AsyncConnection, facts: Sequence["Counted"]) -> li
         over = set(new[max(0, most - await _count(connection, series)) :])
         if over:
             logger.warning("%s has %d slices already: %d new ones are counted as %r", series, most, len(over), OTHER)
-            facts = [_elsewhere(fact, series) if (fact.motive, getattr(fact, series)) in over else fact for fact in facts]  # fmt: skip
+            facts = [_moved(fact, series) if (fact.motive, getattr(fact, series)) in over else fact for fact in facts]
     return list(facts)
 
 
-def _elsewhere(fact: "Counted", series: str) -> "Counted":
-    there: dict[str, Any] = {series: OTHER}
-    return replace(fact, **there)
+def _moved(fact: "Counted", series: str) -> "Counted":
+    return replace(fact, touchpoint=OTHER) if series == "touchpoint" else replace(fact, location=OTHER)
 
 
 async def _known(connection: AsyncConnection, series: str, wanted: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:

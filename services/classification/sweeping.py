@@ -309,15 +309,15 @@ async def read_tally(connection: AsyncConnection, first: date, until: date, wait
         *((p.c.occurred_at >= waiting.midnight(one), place) for place, one in reversed(list(enumerate(mondays))))
     )
     most = MOST_LEAVES * max(1, len(mondays) // REACH)
-    names, left_out = dimensions_of(), 0
-    rows: Sequence[Any] = ()
+    names, rows = dimensions_of(), list[Any]()
+    left_out = 0
     for left_out in STEPS:
         names = dimensions_of(left_out)
         # Grouped by labels of their own: PostgreSQL takes an expression with parameters for another one each time it is written.
         columns = [values[name].label(f"of_{name}") for name in names]
         query = select(week.label("of_week"), *columns, func.count(p.c.customer_id.distinct())).where(*inside)
         grouped = query.group_by("of_week", *(column.name for column in columns)).limit(most + 1)
-        rows = (await connection.execute(grouped)).all()
+        rows = list((await connection.execute(grouped)).all())
         if len(rows) <= most:
             break
     if left_out:
