@@ -18,6 +18,8 @@ from services.classification.bounding import bounded
 from services.classification.domain.watch import differences, fresh_days
 
 WATCHED, PEERS = "touchpoint", "location"
+MONITOR = "monitor"
+"""Name of its row among the watermarks; the sweep has one of its own."""
 NO_PROBLEM = {Kind.COMPLIMENT, Kind.SUGGESTION}
 
 SliceDay = tuple[str, str, str, date]  # series, motive, place, day

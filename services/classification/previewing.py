@@ -21,6 +21,7 @@ from libs.events.vault import Vault
 from services.classification import archive, tables
 from services.classification.books import Books
 from services.classification.coding import PERSON, contact_of
+from services.classification.counting import MONITOR
 from services.classification.desk import slice_key
 from services.classification.domain.coder import Coder, Contact
 from services.classification.domain.crosswalk import Crosswalk, crosswalk
@@ -94,7 +95,9 @@ class Preview:
             async with reading(self._engine) as connection:
                 version = await self._books.version(connection)
                 current = await self._books.book(connection, version) if version else None
-                mark = (await connection.execute(select(tables.watermarks))).one_or_none()
+                mark = (
+                    await connection.execute(select(tables.watermarks).where(tables.watermarks.c.name == MONITOR))
+                ).one_or_none()
             if current is None:
                 raise NothingPublished
             walks = {"motives": crosswalk(current, book), "causes": crosswalk(current, book, "causes")}

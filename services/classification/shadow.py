@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.events.engines import reading
 from libs.events.offload import offload
 from services.classification import tables
-from services.classification.counting import PEERS, WATCHED
+from services.classification.counting import MONITOR, PEERS, WATCHED
 from services.classification.domain.monitor import Rules
 from services.classification.domain.peers import Peers
 from services.classification.domain.preview import Seen, Tally, compare, seen_by, systemic
@@ -60,7 +60,7 @@ class Shadow:
         async with self._busy:
             d, w, f = tables.days, tables.watermarks, tables.findings
             async with reading(self._engine) as connection:
-                mark = (await connection.execute(select(w))).one_or_none()
+                mark = (await connection.execute(select(w).where(w.c.name == MONITOR))).one_or_none()
                 days: Sequence[Any] = []
                 if mark is not None and mark.through is not None:
                     since = mark.latest - timedelta(days=MAX_DAYS)
