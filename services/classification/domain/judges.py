@@ -157,7 +157,9 @@ class Lot:
             held[:, :-1] = held[:, 1:]
             held[:, -1] = newest
         self.last = _Last(
-            *(np.concatenate([getattr(one[0], name) for one in found]) for name in ("expected", "variance", "odds")),
+            expected=np.concatenate([one[0].expected for one in found]),
+            variance=np.concatenate([one[0].variance for one in found]),
+            odds=np.concatenate([one[0].odds for one in found]),
             base=np.concatenate([one[1] for one in found]),
             exact=np.concatenate([one[2] for one in found]),
             isolated=np.concatenate([one[0].isolated for one in found]),
@@ -362,7 +364,8 @@ def levels(p: Array, family: Ints, rate: float, known: Flags) -> Array:
     p = np.where(known, 1.0, p)
     motives, own = np.unique(family, return_inverse=True)
     sizes = np.bincount(own, minlength=len(motives)).astype(np.float64)
-    named_motives, named = 0, np.zeros(len(motives))
+    named_motives = 0
+    named: Array = np.zeros(len(motives))
     if (p <= rate).any():
         order = np.lexsort((p, own))
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
@@ -371,7 +374,7 @@ def levels(p: Array, family: Ints, rate: float, known: Flags) -> Array:
         tree = hierarchical(np.concatenate([simes, p]), [-1] * len(motives) + own.tolist(), rate)
         # hierarchical() numbers parents by place: motives stand first, in the order of their numbers.
         named_motives = int(tree[: len(motives)].sum())
-        named = np.bincount(own, weights=tree[len(motives) :], minlength=len(motives))
+        named = np.bincount(own, weights=tree[len(motives) :], minlength=len(motives)).astype(np.float64)
     at = rate * max(named_motives, 1) / len(motives)
     limit: Array = (at * np.maximum(named, 1.0) / sizes)[own]
     return limit
