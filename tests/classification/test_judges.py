@@ -15,7 +15,7 @@ from tests.classification.streams import ORIGIN, WEEK, quiet
 def run(counts: np.ndarray, judges: Judges, until: int) -> tuple[Lane, Lane]:
     lanes = None
     for day in range(judges.at, until):
-        alive = np.asarray(counts[:, : day + 1].any(axis=1), dtype=np.bool_)
+        alive = np.asarray(counts[:, : day + 1].any(axis=1))
         repeats = np.zeros(len(counts))
         lanes = judges.step(counts[:, day].astype(float), repeats, alive, np.arange(len(counts)) // 5)
     assert lanes is not None
@@ -62,7 +62,7 @@ def test_a_slow_drift_is_found_although_no_day_and_no_week_stands_out() -> None:
     counts = rng.poisson(levels[:, None] * growth * WEEK[np.arange(234) % 7])
     judges, found = Judges(0, 0.25, 5), np.full(60, -1)
     for day in range(234):
-        alive = np.asarray(counts[:, : day + 1].any(axis=1), dtype=np.bool_)
+        alive = np.asarray(counts[:, : day + 1].any(axis=1))
         lane, _ = judges.step(counts[:, day].astype(float), np.zeros(60), alive, np.arange(60) % 12)
         told = np.flatnonzero(alive)[lane.going_on <= lane.level]
         found[told[found[told] < 0]] = day

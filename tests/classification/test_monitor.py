@@ -82,7 +82,7 @@ def test_quiet_streams_give_no_more_false_alarms_than_stated_over_all_slices_tog
     judges = Judges(0, rules.false_alarms_per_month, rules.calm_days)
     alarms = 0
     for day in range(DAYS):
-        alive = np.asarray(counts[:, : day + 1].any(axis=1), dtype=np.bool_)
+        alive = np.asarray(counts[:, : day + 1].any(axis=1))
         lane, _ = judges.step(counts[:, day].astype(float), np.zeros(80), alive, np.arange(80) // 4)
         if day >= 60:
             alarms += int(((lane.p <= lane.level) & (lane.observed >= rules.minimum_customers)).sum())

@@ -364,7 +364,8 @@ def levels(p: Array, family: Ints, rate: float, known: Flags) -> Array:
     p = np.where(known, 1.0, p)
     motives, own = np.unique(family, return_inverse=True)
     sizes = np.bincount(own, minlength=len(motives)).astype(np.float64)
-    named_motives, named = 0, np.zeros(len(motives))
+    named_motives = 0
+    named: Array = np.zeros(len(motives))
     if (p <= rate).any():
         order = np.lexsort((p, own))
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)

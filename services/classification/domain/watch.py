@@ -131,7 +131,7 @@ class Watch:
         self._heard = np.where(seen.any(axis=1), seen.argmax(axis=1), seen.shape[1])
         motives = {motive: number for number, motive in enumerate(sorted({key[0] for key in self.keys}))}
         self._family = np.array([motives[key[0]] for key in self.keys], dtype=np.int64)
-        self._recorded = np.asarray(seen.any(axis=0), dtype=np.bool_)
+        self._recorded = np.asarray(seen.any(axis=0))
 
     def _bring(self, column: int) -> tuple[list[int], Lane, Lane]:
         """The engine up to that day, and what it says of it."""
