@@ -130,10 +130,10 @@ def test_a_text_that_was_shown_is_not_encoded_again_when_it_is_corrected_and_not
     """R06: the learner comes to the same weights whether this process had read the text before, alone or in a batch, or not."""
     texts, truth = complaints(40, seed=15)
     found, calls = [], []
-    for read in ("never", "alone", "in a batch"):
-        inner = MadeEncoder()
-        encoder = Remembering(inner, most=50)
-        learner = OnLineCoder(NAMES, {}, encoder)
+    inners = [MadeEncoder() for _ in range(3)]
+    encoders = [Remembering(inner, most=50) for inner in inners]
+    learners = [OnLineCoder(NAMES, {}, encoder) for encoder in encoders]
+    for read, inner, learner in zip(("never", "alone", "in a batch"), inners, learners, strict=True):
         if read == "alone":
             for text in texts:
                 learner.judge([text])
@@ -147,9 +147,10 @@ def test_a_text_that_was_shown_is_not_encoded_again_when_it_is_corrected_and_not
     assert calls[1] == 0
     assert calls[0] == calls[2] == len(set(texts))
     assert found[0] == found[1] == found[2]
-    encoder.forget()
-    assert learner.learn(texts[0], truth[0])
-    assert inner.calls - before > calls[2]
+    before = inners[2].calls
+    encoders[2].forget()
+    assert learners[2].learn(texts[0], truth[0])
+    assert inners[2].calls > before
 
 
 def test_no_more_texts_are_remembered_than_was_said() -> None:

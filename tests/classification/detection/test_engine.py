@@ -242,7 +242,7 @@ def test_an_event_of_many_cases_is_expected_to_have_latecomers_and_one_of_few_is
     for mean in (0.5, 100.0):
         means, phi = np.array([mean]), np.array([1.2])
         ratios = filter_.ratios(means, phi, np.array([1e-4]))
-        posterior = np.tile(filter_.start, (1, 1))
+        posterior, odds = np.tile(filter_.start, (1, 1)), np.zeros(1)
         sd = math.sqrt(1.2 * mean)
         for count in (mean + 4 * sd, mean + 3.5 * sd, mean):
             posterior, odds = filter_.step(posterior, np.array([round(count)], dtype=float), means, phi, ratios)
