@@ -49,8 +49,8 @@ class Pace:
         this process together 15 ms of processor time), and at 200 events a second eight loops of four services begin one as
         often as they may. A single event waits for nothing: the rest comes after it. While events keep coming, each rest is
         longer than the one before, up to `rest_most`: who is third in a chain of four sees them a fifth of a second after
-        they came in, at a third of the cost. With `patience` all of it so many times longer. Nothing rests where the database is a file: there the process is alone and
-        commits are cheap.
+        they came in, at a third of the cost. With `patience` all of it so many times longer. Nothing rests where the
+        database is a file: there the process is alone and commits are cheap.
         """
         settings = self._settings
         if done >= settings.rest_below or store.engine.dialect.name == "sqlite":
