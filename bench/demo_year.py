@@ -196,16 +196,21 @@ async def emit(run: Running, found: Sequence[InteractionClassified]) -> None:
                 unit.emit(Draft(stream=stream, data=data, key=data.customer_id, time=unit.now))
 
 
-async def live(run: Running, clock: SimulatedClock, facts: Facts) -> None:
-    """The year in the steps of the demonstration: a day, what came in, what the house does, the weekly look."""
-    year = facts.year
-    operation = Operation(run.client, clock, year, run.settle)
+async def _operation(run: Running, clock: SimulatedClock, year: Year) -> Operation:
+    """The house that works with the findings, the rulebook published."""
     published = await run.client.post(
         "/classification/v1/rulebook/publish",
         content=RULEBOOK.read_bytes(),
         headers={"Content-Type": "application/yaml"},
     )
     published.raise_for_status()
+    return Operation(run.client, clock, year, run.settle)
+
+
+async def live(run: Running, clock: SimulatedClock, facts: Facts) -> None:
+    """The year in the steps of the demonstration: a day, what came in, what the house does, the weekly look."""
+    year = facts.year
+    operation = await _operation(run, clock, year)
     for day in range(len(year.days)):
         await operation.house(day)
         now = year.start + timedelta(days=day + 1)
@@ -221,13 +226,7 @@ async def live(run: Running, clock: SimulatedClock, facts: Facts) -> None:
 async def at_once(run: Running, clock: SimulatedClock, facts: Facts) -> None:
     """The whole year imported as history on its last day, nobody having done anything about it."""
     year = facts.year
-    operation = Operation(run.client, clock, year, run.settle)
-    published = await run.client.post(
-        "/classification/v1/rulebook/publish",
-        content=RULEBOOK.read_bytes(),
-        headers={"Content-Type": "application/yaml"},
-    )
-    published.raise_for_status()
+    operation = await _operation(run, clock, year)
     for day in range(len(year.days)):
         await operation.house(day)
     found = [fact for day in range(len(year.days)) for fact in facts.day(day, Effects.HISTORY)]

@@ -261,8 +261,9 @@ async def _move(connection: AsyncConnection, moves: Sequence[tuple[str, int, int
     """Compare-and-set of the noted offset and the chain of each partition; those that stood where they were thought to be."""
     if connection.dialect.name == "sqlite":
         found: Any = await connection.exec_driver_sql(
-            "UPDATE relay_positions SET next_offset = moved.value ->> 3, chain = moved.value ->> 4 FROM json_each(?) AS moved"
-            " WHERE topic = moved.value ->> 0 AND partition = moved.value ->> 1 AND next_offset = moved.value ->> 2"
+            "UPDATE relay_positions SET next_offset = json_extract(moved.value, '$[3]'), chain = json_extract(moved.value, '$[4]')"
+            " FROM json_each(?) AS moved WHERE topic = json_extract(moved.value, '$[0]')"
+            " AND partition = json_extract(moved.value, '$[1]') AND next_offset = json_extract(moved.value, '$[2]')"
             " RETURNING topic, partition",
             (orjson.dumps(moves).decode(),),
         )

@@ -27,9 +27,11 @@ UPDATE offsets SET next = held.following FROM held
 WHERE offsets.consumer_group = $1 AND offsets.topic = held.topic AND offsets.partition = held.partition
 RETURNING offsets.topic, offsets.partition
 """
+# `json_extract` and not `->>`, which SQLite has from 3.38 on: Python 3.11 is also found with 3.37.
 _CLAIM_SQLITE = """
-UPDATE offsets SET next = moved.value ->> 3 FROM json_each(?2) AS moved
-WHERE consumer_group = ?1 AND topic = moved.value ->> 0 AND partition = moved.value ->> 1 AND next = moved.value ->> 2
+UPDATE offsets SET next = json_extract(moved.value, '$[3]') FROM json_each(?2) AS moved
+WHERE consumer_group = ?1 AND topic = json_extract(moved.value, '$[0]') AND partition = json_extract(moved.value, '$[1]')
+    AND next = json_extract(moved.value, '$[2]')
 RETURNING topic, partition
 """
 

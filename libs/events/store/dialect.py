@@ -105,7 +105,8 @@ class Sqlite:
     async def marks(self, connection: AsyncConnection, group: str, places: Collection[Place]) -> dict[Place, bytes]:
         found: Any = await connection.exec_driver_sql(
             "SELECT source, home, chunk, marks FROM json_each(?) AS place CROSS JOIN inbox ON consumer_group = ?"
-            " AND source = place.value ->> 0 AND home = place.value ->> 1 AND chunk = place.value ->> 2",
+            " AND source = json_extract(place.value, '$[0]') AND home = json_extract(place.value, '$[1]')"
+            " AND chunk = json_extract(place.value, '$[2]')",
             (_json(places), group),
         )
         return {(row[0], row[1], row[2]): row[3] for row in found}

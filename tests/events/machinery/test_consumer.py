@@ -13,6 +13,7 @@ from libs.events.catalogue.feedback import CaseOpened
 from libs.events.catalogue.interactions import InteractionRecorded
 from libs.events.catalogue.topics import INTERACTIONS
 from libs.events.consumer import Discipline
+from libs.events.runtime import Runtime
 from libs.events.store import Store
 from tests.events.machinery.helpers import consumed, records, submit
 from tests.events.world import FAST, Crash, World, patient
@@ -144,15 +145,11 @@ async def test_an_unknown_outcome_of_a_commit_is_settled_by_reading_the_position
 # What kills.
 
 
-async def test_an_event_that_kills_the_process_is_known_by_its_count_and_parked(world: World) -> None:
-    """No except clause ever sees it (out of memory, a crash in C): the attempts are stored before they are made."""
-    intake = await world.intake()
-    world.behaviour.deadly = {"x5"}
-    accepted = await submit(intake, world, range(12))
-    await world.settle()
+async def _started_until_idle(world: World) -> tuple[Runtime, int]:
+    """Feedback, started again whenever it dies, and how often it died until it came to rest."""
     deaths = 0
     feedback = await world.feedback()
-    for _ in range(400):
+    for _ in range(600):
         [consumer] = [task for name, task in feedback._tasks.items() if name.startswith("consumer")]
         if consumer.done():
             assert isinstance(consumer.exception(), Crash)
@@ -160,8 +157,18 @@ async def test_an_event_that_kills_the_process_is_known_by_its_count_and_parked(
             await world.kill(feedback)
             feedback = await world.feedback()
         elif (await feedback.status()).idle:
-            break
+            return feedback, deaths
         await asyncio.sleep(0.02)
+    raise AssertionError(f"not idle after {deaths} deaths")
+
+
+async def test_an_event_that_kills_the_process_is_known_by_its_count_and_parked(world: World) -> None:
+    """No except clause ever sees it (out of memory, a crash in C): the attempts are stored before they are made."""
+    intake = await world.intake()
+    world.behaviour.deadly = {"x5"}
+    accepted = await submit(intake, world, range(12))
+    await world.settle()
+    feedback, deaths = await _started_until_idle(world)
     assert 3 <= deaths <= 6
     items = await feedback.quarantine.list()
     parked = [item for item in items if item.state == "parked"]
@@ -208,18 +215,7 @@ async def test_a_record_that_kills_deep_in_a_long_batch_is_found_in_few_deaths(w
     world.behaviour.deadly = {"x150"}
     accepted = await submit(intake, world, range(200))
     await world.settle()
-    deaths = 0
-    feedback = await world.feedback()
-    for _ in range(600):
-        [consumer] = [task for name, task in feedback._tasks.items() if name.startswith("consumer")]
-        if consumer.done():
-            assert isinstance(consumer.exception(), Crash)
-            deaths += 1
-            await world.kill(feedback)
-            feedback = await world.feedback()
-        elif (await feedback.status()).idle:
-            break
-        await asyncio.sleep(0.02)
+    feedback, deaths = await _started_until_idle(world)
     assert 3 <= deaths <= 6
     items = await feedback.quarantine.list()
     assert {item.event_id for item in items if item.state == "parked"} == {world.draft(150).id}
