@@ -257,7 +257,7 @@ async def test_a_dismissal_raises_the_slices_threshold_visibly_and_reopening_tak
         await equal_to_their_folds(run)
 
 
-async def test_a_finding_nobody_acts_on_is_told_to_higher_levels_by_size_harm_and_age_R34() -> None:
+async def test_a_finding_nobody_acts_on_is_told_to_higher_levels_by_size_harm_and_age_R05_R34() -> None:
     clock = SimulatedClock(NOW)
     async with running(classification, clock=clock) as run:
         await publish(run)
