@@ -56,11 +56,11 @@ SAID: dict[str, dict[str, Any]] = {
 
 OTHERS = [
     ("joint", {"location": "pasto", "product": "internet"}, "sweep-1", {"p": 1e-9}),
-    ("chronic", {"motive": "billing.refund", "location": "pasto"}, "funnel-2", {"by_rate": 1.0, "peers": 11.0}),
+    ("chronic", {"motive": "billing.refund", "location": "pasto"}, "funnel-3", {"by_rate": 1.0, "peers": 11.0}),
     (
         "gone",
         {"motive": "billing.refund", "location": "pasto"},
-        "funnel-2",
+        "funnel-3",
         {"by_rate": 0.0, "peers": 11.0, "withdrawn": 1.0},
     ),
 ]

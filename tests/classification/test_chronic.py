@@ -34,6 +34,19 @@ def test_peers_that_differ_by_nature_are_usual() -> None:
     assert named <= 8
 
 
+def test_a_dozen_peers_that_differ_much_lend_no_false_certainty_about_how_much_they_differ() -> None:
+    """The likeliest spread alone named 15 usual places beside 34 chronic ones here, because few peers often look alike by luck."""
+    right, wrong = 0, 0
+    for seed in range(60):
+        random, exposure, usual = peers(seed, 12, 0.3)
+        bad = random.random(12) < 0.1
+        seen = random.poisson(np.where(bad, 2.5, 1.0) * usual).astype(float)
+        flagged = look(seen[None, :], exposure).flagged[0].astype(bool)
+        right, wrong = right + int((flagged & bad).sum()), wrong + int((flagged & ~bad).sum())
+    assert right >= 20
+    assert wrong <= 0.15 * (right + wrong)
+
+
 def test_chronic_slices_are_found_whatever_their_size() -> None:
     found, true = 0, 0
     for seed in range(10):

@@ -13,11 +13,11 @@ import numpy as np
 from services.classification.domain.funnel import SHARE, Funnel, chosen, compare
 from services.classification.domain.numeric import Array
 
-METHOD = "funnel-2"
+METHOD = "funnel-3"
 WINDOW_DAYS = 91
 Z_LIMIT = 3.09
 """Of the count drawn as the funnel's limit: a tail of 0.1 % among usual places."""
-RATE = 0.05
+RATE = 0.07
 """Share of the places named at one look that may be usual ones; two looks in a row have to agree."""
 RATIO_LIMIT = 1.3
 LEAST = 5

@@ -5,10 +5,12 @@ own: gamma, mean 1, variance τ² (the *additive* random effect of Spiegelhalter
 indicators", here exact for small counts: the counts are negative binomial with variance φ m + τ² m², m = E μ). φ ≥ 1 is clumping
 within a slice (his *multiplicative* form). A chronic slice has a rate `RATIOS` times as high, a good one as much lower.
 
-μ, τ and the share of chronic slices are estimated together by EM over this mixture (two-group model: Efron 2008): a chronic slice
-weighs in τ only as far as it may be a usual one, which does what winsorising its z-score does, without a cut. What is said of a
-slice is its probability of being usual (local false discovery rate); the chronic ones are the most probable set whose mean of
-that stays below `rate` (Newton et al. 2004), so that of all slices ever named about that share is named wrongly.
+μ and the share of chronic slices are estimated by EM over this mixture (two-group model: Efron 2008), at each τ of a grid: a chronic
+slice weighs only as far as it may be a usual one, which does what winsorising its z-score does, without a cut. What is said of a
+slice is its probability of being usual (local false discovery rate), averaged over τ by what counts and other tables make of each
+(Bayesian model averaging: Hoeting et al. 1999), because a dozen peers tell little of τ and the likeliest one alone takes its luck for
+knowledge. The chronic ones are the most probable set whose mean of that stays below `rate` (Newton et al. 2004), so that of all slices
+ever named about that share is named wrongly.
 """
 
 from dataclasses import dataclass
@@ -39,7 +41,7 @@ class Funnel:
     """Tables of peers (rows), an entry per slice.
 
     `expected`: E μ; `usual`: probability of being a usual slice; `z`: of the exact tail among usual slices (mid-p); `upper`: the
-    count from which that tail is below 0.1 %; `spread`: τ and `share`: of chronic slices, per row.
+    count from which that tail is below 0.1 %; `spread`: τ and `share`: of chronic slices, per row, as means over what τ may be.
     """
 
     observed: Array
@@ -61,24 +63,28 @@ def compare(observed: Array, exposed: Array, *, dispersion: float = 1.0, share: 
         raise ValueError("counts and exposure must be finite and not negative")
     y, e = np.atleast_2d(observed.astype(np.float64)), np.atleast_2d(exposed.astype(np.float64))
     held = e > 0
-    rows = np.arange(len(y))
     fits = [_mixture(np.where(held, y, 0.0), e, held, spread, dispersion, share) for spread in SPREADS]
     values = np.array([fit.value for fit in fits])  # spreads × rows
     likely = values - values.max(axis=0)
     telling = held.sum(axis=1) >= 3
     pooled = likely[:, telling].sum(axis=1)[:, None] - np.where(telling, likely, 0.0)
     others = max(int(telling.sum()) - 1, 1)
-    scored = values - np.array(SPREADS)[:, None] / USUAL_SPREAD + pooled * min(1.0, ALIKE / others)
-    best = scored.argmax(axis=0)
-    mu = np.array([fit.mu for fit in fits])[best, rows]
-    usual = np.where(held & telling[:, None], np.array([fit.usual for fit in fits])[best, rows], 1.0)
-    spread = np.array(SPREADS)[best]
+    spreads = np.array(SPREADS)[:, None]
+    # A priori a spread stands for as much of the line as lies nearer to it than to its neighbours.
+    scored = values - spreads / USUAL_SPREAD + np.log(np.gradient(spreads, axis=0)) + pooled * min(1.0, ALIKE / others)
+    weight = np.exp(scored - scored.max(axis=0))
+    weight /= weight.sum(axis=0)
+    mu = (weight * np.array([fit.mu for fit in fits])).sum(axis=0)
+    averaged = (weight[:, :, None] * np.array([fit.usual for fit in fits])).sum(axis=0)
+    usual = np.where(held & telling[:, None], averaged, 1.0)
+    spread = (weight * spreads).sum(axis=0)
     mean = e * mu[:, None]
     size = _size(mean, spread[:, None], dispersion)
     tail = _tail(y, mean, size)
     middle = tail - 0.5 * np.exp(_log_mass(np.where(held, y, 0.0), np.maximum(mean, 1e-12), np.maximum(size, 1e-12)))
     z = np.where(held, -ndtri(np.clip(middle, 1e-300, 1 - 1e-15)), 0.0)
-    return Funnel(y, mean, usual, z, _upper(mean, size), spread, np.array([fit.share for fit in fits])[best, rows])
+    share_of = (weight * np.array([fit.share for fit in fits])).sum(axis=0)
+    return Funnel(y, mean, usual, z, _upper(mean, size), spread, share_of)
 
 
 def chosen(usual: Array, rate: float) -> Array:
