@@ -20,7 +20,6 @@ from sqlalchemy import (
     Float,
     Integer,
     LargeBinary,
-    Row,
     Select,
     SmallInteger,
     String,
@@ -84,12 +83,10 @@ async def write(
         await connection.execute(insert, list(some))
 
 
-async def among(
-    connection: AsyncConnection, query: Select[Any], column: Any, values: Collection[Any]
-) -> list[Row[Any]]:
+async def among(connection: AsyncConnection, query: Select[Any], column: Any, values: Collection[Any]) -> list[Any]:
     """The query's rows whose column has one of the values, which are all different: asked in pieces, since SQLAlchemy takes
     10 µs for each value of a list. The query's own order holds within a piece only."""
-    found: list[Row[Any]] = []
+    found: list[Any] = []
     async for some in pieces(list(values), PIECE):
         found += await connection.execute(query.where(column.in_(some)))
     return found

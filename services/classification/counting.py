@@ -93,7 +93,7 @@ async def count(connection: AsyncConnection, facts: Sequence[Counted]) -> dict[S
         concerned.update(fact.groups())
         if (held := known.get(fact.interaction_id)) is not None:
             concerned.update(held.groups())
-    old, new = await _by_group(known.values(), concerned), await _by_group(after.values(), concerned)
+    old, new = await _in_turns(known.values(), concerned), await _in_turns(after.values(), concerned)
     added: dict[SliceDay, tuple[int, int]] = {}
     async for group in in_turns(concerned, every=50):
         series, motive, place, _ = group
@@ -113,7 +113,8 @@ async def _customers(connection: AsyncConnection, customers: set[str]) -> dict[s
     return {row.interaction_id: Counted(*row) async for row in in_turns(found, every=100)}
 
 
-async def _by_group(facts: Iterable[Counted], wanted: set[Group]) -> Mapping[Group, list[date]]:
+async def _in_turns(facts: Iterable[Counted], wanted: set[Group]) -> Mapping[Group, list[date]]:
+    """The days of the wanted groups' contacts, others let in on the way."""
     found: dict[Group, list[date]] = defaultdict(list)
     async for fact in in_turns(facts, every=100):
         for group in fact.groups():
@@ -152,9 +153,12 @@ def fold(facts: Iterable[Counted]) -> dict[SliceDay, tuple[int, int]]:
     for fact in facts:
         if fact.interaction_id not in newest or newest[fact.interaction_id].revision < fact.revision:
             newest[fact.interaction_id] = fact
-    groups = {group for fact in newest.values() for group in fact.groups()}
+    groups: dict[Group, list[date]] = defaultdict(list)
+    for fact in newest.values():
+        for group in fact.groups():
+            groups[group].append(fact.day)
     total: dict[SliceDay, tuple[int, int]] = {}
-    for (series, motive, place, _), days in _by_group(newest.values(), groups).items():
+    for (series, motive, place, _), days in groups.items():
         for day, (fresh, contacts) in _sums(days).items():
             held = total.get((series, motive, place, day), (0, 0))
             total[series, motive, place, day] = (held[0] + fresh, held[1] + contacts)
