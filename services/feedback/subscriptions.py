@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from libs.events import bulk
 from libs.events.catalogue import decode
@@ -18,7 +16,7 @@ from libs.events.catalogue.interactions import CaseUpdateRecorded, CustomerErase
 from libs.events.consumer import Subscription
 from libs.events.envelope import Event
 from libs.events.ids import natural_id
-from libs.events.offload import each, in_turns, pieces
+from libs.events.offload import each, in_turns
 from libs.events.sealing import open_fields
 from libs.events.store import Unit
 from libs.events.timers import Timer, TimerHandler
@@ -200,10 +198,7 @@ class Reactions:
             if takers:
                 opened = await self._opened_update(event)
                 tasks += [Task(case_id, opened, event, fact_id(case_id, event.id)) for case_id in takers]
-        insert = sqlite_insert if unit.connection.dialect.name == "sqlite" else postgres_insert
-        statement = insert(tables.updates).on_conflict_do_nothing()
-        async for some in pieces(rows, bulk.PIECE):
-            await unit.connection.execute(statement, list(some))
+        await bulk.write(unit.connection, tables.updates, rows, key=["event_id"], replaced=())
         if tasks:
             await self._deps.desk.apply(unit, tasks)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, select
+from sqlalchemy import JSON, Column, MetaData, String, Table, select
 
 from libs.events import bulk, garbage
 from libs.events.consumer.batch import read_batch
@@ -101,20 +101,25 @@ async def test_records_of_many_partitions_are_read_in_pieces_too() -> None:
 
 async def test_many_rows_are_written_and_asked_for_in_pieces_and_none_is_lost(tmp_path: Path) -> None:
     """Parameters of 500 rows put together in one go held the loop for 20 ms."""
-    table = Table("things", MetaData(), Column("id", Integer, primary_key=True), Column("name", String))
+    table = Table(
+        "things", MetaData(), Column("id", String, primary_key=True), Column("name", String), Column("more", JSON)
+    )
     engine = make_engine(tmp_path / "things.db", service="test")
-    rows = [{"id": number, "name": f"first {number}"} for number in range(250)]
+    rows = [{"id": f"i{number:03}", "name": f"first {number}", "more": [number]} for number in range(250)]
     try:
         async with engine.begin() as connection:
             await connection.run_sync(table.metadata.create_all)
-            await bulk.write(connection, table, rows, key=["id"])
+            _, steps = await Others().during(bulk.write(connection, table, rows, key=["id"]))
             await bulk.write(connection, table, [row | {"name": f"then {row['id']}"} for row in rows], key=["id"])
-            asked = await bulk.among(connection, select(table), table.c.id, range(500))
+            asked = await bulk.among(
+                connection, select(table).order_by(table.c.id), table.c.id, [f"i{number:03}" for number in range(500)]
+            )
             there = (await connection.execute(select(table))).all()
     finally:
         await engine.dispose()
-    assert [tuple(row) for row in asked] == [(number, f"then {number}") for number in range(250)]
+    assert [tuple(row) for row in asked] == [(row["id"], f"then {row['id']}", row["more"]) for row in rows]
     assert len(there) == 250
+    assert steps >= 2
 
 
 async def test_everything_is_looked_at_when_it_is_due_and_nothing_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
