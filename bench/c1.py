@@ -201,6 +201,7 @@ def held(lab: Lab) -> list[Bar]:
 
 
 async def _stream(count: int) -> tuple[float, float]:
+    from libs.events import garbage
     from libs.service.testing import running
     from services.classification.app import build as classification
     from services.intake.app import build as intake
@@ -221,13 +222,14 @@ async def _stream(count: int) -> tuple[float, float]:
         lines = {"content-type": "application/x-ndjson"}
         await one.client.post("/intake/v1/interactions", content=warm, headers=lines)
         await one.settle()
-        gc.collect()
-        gc.freeze()  # as a server does when it has started
+        before = gc.get_threshold()
+        garbage.settle()  # as a server does when it has started
         watching, began = asyncio.create_task(watch()), time.perf_counter()
         for body in rest:
             await one.client.post("/intake/v1/interactions", content=body, headers=lines)
         await one.settle()
         seconds = time.perf_counter() - began
         watching.cancel()
+        gc.set_threshold(*before)
         gc.unfreeze()
     return longest, count / seconds

@@ -212,7 +212,7 @@ class Rebuild:
         total = sum(until.values())
         folded = 0
         async for found in self._batches(positions, until):
-            batch = read_batch(found, positions, partitions, routes)
+            batch = await read_batch(found, positions, partitions, routes)
             await handling.handle(batch)
             positions.update({tp: following for tp, (_, following) in batch.moves.items()})
             folded += batch.size

@@ -37,7 +37,7 @@ from libs.events.pace import Pace
 from libs.events.settings import MachinerySettings
 from libs.events.store import Committed, Store
 from libs.events.store.dialect import SELECT_EVENTS
-from libs.events.store.drafts import events_of
+from libs.events.store.drafts import event_of
 
 logger = logging.getLogger("lazo.relay")
 
@@ -186,9 +186,9 @@ class Relay:
     async def _chain(self, rows: Sequence[Any]) -> list[Outgoing]:
         texts = {tp: place.chain for tp, place in self._places.items()}
         records = []
-        pairs = zip(rows, events_of(rows, self.store.source), strict=True)
-        async for row, event in in_turns(pairs, every=100):
+        async for row in in_turns(rows):
             tp = TopicPartition(row[-2], row[-1])
+            event = event_of(row, self.store.source)
             record, texts[tp] = chained(unchained(event, tp.topic, tp.partition), texts[tp])
             records.append(record)
         return records

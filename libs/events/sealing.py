@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from libs.events.catalogue import decode, personal_fields
 from libs.events.catalogue.base import EventData
 from libs.events.envelope import Event
-from libs.events.offload import in_turns
+from libs.events.offload import each
 from libs.events.vault import Vault, cipher_of
 
 PREFIX = "lz1."
@@ -80,10 +80,14 @@ def unseal(data: EventData, key: bytes | None, event_id: str) -> EventData:
 
 async def opened(vault: Vault, events: Sequence[Event]) -> list[EventData]:
     """The events' data, decoded and unsealed; personal fields of erased people are None."""
-    decoded = [decode(event) async for event in in_turns(events)]
+    decoded = await each(decode, events)
     people = {person for data in decoded if personal_fields(type(data)) and (person := person_of(data))}
     if not people:
         return decoded
     keys = await vault.keys(people)
-    pairs = zip(decoded, events, strict=True)
-    return [unseal(data, keys.get(person_of(data) or ""), event.id) async for data, event in in_turns(pairs)]
+
+    def clear(pair: tuple[EventData, Event]) -> EventData:
+        data, event = pair
+        return unseal(data, keys.get(person_of(data) or ""), event.id)
+
+    return await each(clear, list(zip(decoded, events, strict=True)))

@@ -20,9 +20,11 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from libs.events import bulk
 from libs.events.clock import Clock
 from libs.events.engines import glancing, make_engine, reading, truncate_wal, writing
 from libs.events.identifiers import Identifier, identifiers_of
+from libs.events.offload import in_turns
 from libs.events.vault_parts import (
     Cache,
     Unopenable,
@@ -177,7 +179,8 @@ class Vault:
         wanted = sorted({identifier.hash for found in maps for identifier in found})
         stored: dict[bytes, str] = {}
         for start in range(0, len(wanted), CHUNK):
-            for hashed, person_id, wrapped in await _among(connection, OWNERS, "bytea", wanted[start : start + CHUNK]):
+            rows = await _among(connection, OWNERS, "bytea", wanted[start : start + CHUNK])
+            async for hashed, person_id, wrapped in in_turns(rows, every=50):
                 stored[bytes(hashed)] = person_id
                 if keys is not None and person_id not in keys:
                     keys[person_id] = self.wrapper.unwrap(person_id, bytes(wrapped))
@@ -212,7 +215,7 @@ class Vault:
         now = microseconds(self.clock.now())
         new_persons: list[dict[str, Any]] = []
         new_identifiers: list[dict[str, Any]] = []
-        for found in maps:
+        async for found in in_turns(maps):  # a new person takes two calls for randomness and a wrapped key: 30 µs
             person_id = self._choose(found, owners, kinds)
             if person_id is None:
                 person_id = f"cus_{uuid.uuid4()}"
@@ -226,9 +229,9 @@ class Vault:
                     known.add(identifier.kind)
                     new_identifiers.append({"hash": identifier.hash, "person_id": person_id, "kind": identifier.kind})
         if new_persons:
-            await connection.execute(insert(persons), new_persons)
+            await bulk.write(connection, persons, new_persons)
         if new_identifiers:
-            await connection.execute(insert(identifiers), new_identifiers)
+            await bulk.write(connection, identifiers, new_identifiers)
         return owners
 
     @staticmethod

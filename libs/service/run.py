@@ -182,6 +182,7 @@ async def _main(
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
         services: dict[str, Service] = {}
         extra: asyncio.Task[Any] | None = None
+        tidying: asyncio.Task[None] | None = None
         starting = asyncio.create_task(_start_all(environment, builders, combined, services), name="start")
         until = asyncio.create_task(stopping.wait())
         try:
@@ -194,17 +195,20 @@ async def _main(
                 environment.announce(address.replace("localhost", "[::1]" if host == "::1" else "127.0.0.1"))
                 if announce is not None:
                     announce(environment, address)
-                waiting: list[asyncio.Task[Any]] = [until, serving]
+                everyone = list(services.values())
+                quiet = garbage.tidy(lambda: all(service.runtime.quiet() for service in everyone))
+                tidying = asyncio.create_task(quiet, name="tidy")
+                waiting: list[asyncio.Task[Any]] = [until, serving, tidying]
                 if beside is not None:
                     extra = asyncio.create_task(beside(environment, services, address), name="beside")
                     waiting.append(extra)
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 if extra is not None and extra.done() and not stopping.is_set():
                     extra.result()
-                    await asyncio.wait([until, serving], return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait([until, serving, tidying], return_when=asyncio.FIRST_COMPLETED)
         finally:
             end = loop.time() + settings.shutdown
-            for task in (starting, extra):
+            for task in (starting, extra, tidying):
                 if task is not None and not task.done():
                     task.cancel()
                     await asyncio.wait([task], timeout=2)

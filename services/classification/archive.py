@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.events import bulk
 from libs.events.catalogue.interactions import InteractionRecorded
 from libs.events.envelope import Event
+from libs.events.offload import in_turns
 from services.classification import tables
 
 
@@ -25,8 +26,9 @@ async def fetch(connection: AsyncConnection, interaction_ids: Sequence[str]) -> 
     """The events of these interactions; those from before they were kept are missing."""
     if not interaction_ids:
         return {}
-    query = select(tables.sealed).where(tables.sealed.c.interaction_id.in_(interaction_ids))
-    return {row.interaction_id: event_of(row) for row in await connection.execute(query)}
+    table = tables.sealed
+    rows = await bulk.among(connection, select(table), table.c.interaction_id, dict.fromkeys(interaction_ids))
+    return {row.interaction_id: event_of(row) async for row in in_turns(rows)}
 
 
 def event_of(row: Any) -> Event:

@@ -1,5 +1,6 @@
 """The reactor that codes every interaction, the timer that codes what waited for the first rulebook, and people's labels."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -72,9 +73,8 @@ class Coding:
         contacts = [data for data in await unit.open(events) if isinstance(data, InteractionRecorded)]
         await self.keeping.refresh(unit)
         decided, coder = await self._decide(unit, coder, contacts, shadowed=True)
-        self.keeping.learn(contacts, decided)
-        for decision in decided:
-            self._measuring.coded(decision.parts["motive"].decided_by)
+        await self.keeping.learn(contacts, decided)
+        self._measuring.coded(Counter(decision.parts["motive"].decided_by for decision in decided))
         rows: list[dict[str, Any]] = []
         async for event, contact, decision in in_turns(zip(events, contacts, decided, strict=True)):
             data = self.classified(contact, decision, coder, revision=1)

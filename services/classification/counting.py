@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.events import bulk
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import Kind
+from libs.events.offload import in_turns
 from services.classification import tables
 from services.classification.bounding import bounded
 from services.classification.domain.watch import differences, fresh_days
@@ -88,13 +89,13 @@ async def count(connection: AsyncConnection, facts: Sequence[Counted]) -> dict[S
     changes = await bounded(connection, changes)
     after = {**known, **{fact.interaction_id: fact for fact in changes}}
     concerned: set[Group] = set()
-    for fact in changes:
+    async for fact in in_turns(changes, every=50):
         concerned.update(fact.groups())
         if (held := known.get(fact.interaction_id)) is not None:
             concerned.update(held.groups())
-    old, new = _by_group(known.values(), concerned), _by_group(after.values(), concerned)
+    old, new = await _in_turns(known.values(), concerned), await _in_turns(after.values(), concerned)
     added: dict[SliceDay, tuple[int, int]] = {}
-    for group in concerned:
+    async for group in in_turns(concerned, every=50):
         series, motive, place, _ = group
         for day, fresh, contacts in differences(_sums(old.get(group, ())), _sums(new.get(group, ()))):
             held_fresh, held_contacts = added.get((series, motive, place, day), (0, 0))
@@ -108,13 +109,14 @@ async def count(connection: AsyncConnection, facts: Sequence[Counted]) -> dict[S
 async def _customers(connection: AsyncConnection, customers: set[str]) -> dict[str, Counted]:
     """All contacts of these customers: what is fresh depends on the others of the same person."""
     table = tables.contacts
-    found = await connection.execute(select(table).where(table.c.customer_id.in_(customers)))
-    return {row.interaction_id: Counted(*row) for row in found}
+    found = await bulk.among(connection, select(table), table.c.customer_id, sorted(customers))
+    return {row.interaction_id: Counted(*row) async for row in in_turns(found, every=100)}
 
 
-def _by_group(facts: Iterable[Counted], wanted: set[Group]) -> Mapping[Group, list[date]]:
+async def _in_turns(facts: Iterable[Counted], wanted: set[Group]) -> Mapping[Group, list[date]]:
+    """The days of the wanted groups' contacts, others let in on the way."""
     found: dict[Group, list[date]] = defaultdict(list)
-    for fact in facts:
+    async for fact in in_turns(facts, every=100):
         for group in fact.groups():
             if group in wanted:
                 found[group].append(fact.day)
@@ -151,9 +153,12 @@ def fold(facts: Iterable[Counted]) -> dict[SliceDay, tuple[int, int]]:
     for fact in facts:
         if fact.interaction_id not in newest or newest[fact.interaction_id].revision < fact.revision:
             newest[fact.interaction_id] = fact
-    groups = {group for fact in newest.values() for group in fact.groups()}
+    groups: dict[Group, list[date]] = defaultdict(list)
+    for fact in newest.values():
+        for group in fact.groups():
+            groups[group].append(fact.day)
     total: dict[SliceDay, tuple[int, int]] = {}
-    for (series, motive, place, _), days in _by_group(newest.values(), groups).items():
+    for (series, motive, place, _), days in groups.items():
         for day, (fresh, contacts) in _sums(days).items():
             held = total.get((series, motive, place, day), (0, 0))
             total[series, motive, place, day] = (held[0] + fresh, held[1] + contacts)

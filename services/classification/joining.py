@@ -20,6 +20,7 @@ from libs.events.catalogue.findings import FindingJoined, Nature
 from libs.events.catalogue.interactions import Kind
 from libs.events.envelope import Event
 from libs.events.ids import natural_id
+from libs.events.offload import each, in_turns
 from libs.events.store import Cause, Draft, Unit
 from libs.events.timers import Timer
 from services.classification import tables
@@ -51,14 +52,19 @@ def particulars_row(data: InteractionClassified) -> dict[str, Any]:
     }
 
 
-def fold_particulars(facts: Iterable[InteractionClassified]) -> dict[str, dict[str, Any]]:
-    """The table as the events alone make it, in whatever order they come."""
-    found: dict[str, dict[str, Any]] = {}
+def newest(facts: Iterable[InteractionClassified]) -> dict[str, InteractionClassified]:
+    """The last decision about each contact, in whatever order they come."""
+    found: dict[str, InteractionClassified] = {}
     for data in facts:
         held = found.get(data.interaction_id)
-        if held is None or held["revision"] < data.revision:
-            found[data.interaction_id] = particulars_row(data)
+        if held is None or held.revision < data.revision:
+            found[data.interaction_id] = data
     return found
+
+
+def fold_particulars(facts: Iterable[InteractionClassified]) -> dict[str, dict[str, Any]]:
+    """The table as the events alone make it."""
+    return {identity: particulars_row(data) for identity, data in newest(facts).items()}
 
 
 def belongs(
@@ -87,8 +93,9 @@ class Joining:
 
     async def take(self, unit: Unit, events: Sequence[Event]) -> None:
         """Reactor: write particulars down; contacts join open findings, or leave them."""
-        facts = [data for data in map(decode, events) if isinstance(data, InteractionClassified)]
-        rows = await _newer(unit.connection, fold_particulars(facts))
+        facts = newest(data for data in await each(decode, events) if isinstance(data, InteractionClassified))
+        made = await each(particulars_row, list(facts.values()), every=50)
+        rows = await _newer(unit.connection, dict(zip(facts, made, strict=True)))
         if not rows:
             return
         await _write(unit.connection, tables.particulars, ["interaction_id"], list(rows.values()))
@@ -100,7 +107,7 @@ class Joining:
             for row in await unit.connection.execute(select(table).where(table.c.open).order_by(table.c.finding_id))
             if row.slice.get("motive") in {None, *motives} or row.finding_id in linked
         ]
-        for finding in open_:
+        async for finding in in_turns(open_, every=4):
             held = linked.get(finding.finding_id, set())
             now = {
                 identity for identity, row in rows.items() if belongs(finding.slice, finding.since, finding.parts, row)
@@ -164,15 +171,16 @@ def fold_links(events: Iterable[FindingJoined]) -> set[tuple[str, str]]:
 
 async def _newer(connection: AsyncConnection, rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     table = tables.particulars
-    query = select(table.c.interaction_id, table.c.revision).where(table.c.interaction_id.in_(rows))
-    known = {row.interaction_id: row.revision for row in await connection.execute(query)}
+    query = select(table.c.interaction_id, table.c.revision)
+    found = await bulk.among(connection, query, table.c.interaction_id, rows)
+    known = {row.interaction_id: row.revision for row in found}
     return {identity: row for identity, row in rows.items() if known.get(identity, 0) < row["revision"]}
 
 
 async def _linked(connection: AsyncConnection, identities: Sequence[str]) -> Mapping[str, set[str]]:
     table = tables.links
     found: dict[str, set[str]] = defaultdict(set)
-    for row in await connection.execute(select(table).where(table.c.interaction_id.in_(identities))):
+    for row in await bulk.among(connection, select(table), table.c.interaction_id, identities):
         found[row.finding_id].add(row.interaction_id)
     return found
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.events.catalogue.interactions import CustomerErased, InteractionRecorded
 from libs.events.catalogue.rulebook import ProcedureSigned
 from libs.events.envelope import Event
-from libs.events.offload import offload
+from libs.events.offload import in_turns, offload
 from libs.events.store import Draft, Unit
 from services.classification import archive, tables
 from services.classification.domain.coder import Coder, Contact, Decision
@@ -101,16 +101,23 @@ class Keeping:
             for decision in decided
         ]
 
-    def learn(self, contacts: Sequence[InteractionRecorded], decided: Sequence[Decision]) -> None:
-        """Keep sure decisions as precedents while their motive has few."""
-        for contact, decision in zip(contacts, decided, strict=True):
-            sure = decision.motive != UNKNOWN and decision.confidence >= SURE and not decision.review
-            if sure and self.precedents.wants(decision.motive):
-                vector = vector_of(decision.read, decision.language)
-                if vector is not None:
-                    self.precedents.add(
-                        contact.interaction_id, contact.customer_id, decision.motive, vector, by_person=False
-                    )
+    async def learn(self, contacts: Sequence[InteractionRecorded], decided: Sequence[Decision]) -> None:
+        """Keep sure decisions as precedents while their motive has few. Their vectors are made in a thread (50 µs each), their
+        rows written here, where everybody else changes the shelves."""
+        sure = [
+            (contact, decision)
+            for contact, decision in zip(contacts, decided, strict=True)
+            if decision.motive != UNKNOWN and decision.confidence >= SURE and not decision.review
+        ]
+        wanted = [pair for pair in sure if self.precedents.wants(pair[1].motive)]
+        if not wanted:
+            return
+        vectors = await offload(lambda: [vector_of(decision.read, decision.language) for _, decision in wanted])
+        async for (contact, decision), vector in in_turns(zip(wanted, vectors, strict=True), every=100):
+            if vector is not None and self.precedents.wants(decision.motive):
+                self.precedents.add(
+                    contact.interaction_id, contact.customer_id, decision.motive, vector, by_person=False
+                )
 
     async def learn_label(self, unit: Unit, interaction_id: str, motive: str) -> None:
         """A person's decision is a precedent at once."""

@@ -1,5 +1,7 @@
 """What learning and fitting tell Prometheus. Labels never hold codes or texts."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from services.classification.domain.classifier.meaning import Encoder
@@ -34,8 +36,10 @@ class Measuring:
     def encoder_loaded(self, encoder: Encoder | None) -> None:
         self._encoder.set(0 if encoder is None else 1)
 
-    def coded(self, decided_by: str) -> None:
-        self._texts.labels(decided_by).inc()
+    def coded(self, decided: Mapping[str, int]) -> None:
+        """How many contacts were coded, by who decided."""
+        for decided_by, count in decided.items():
+            self._texts.labels(decided_by).inc(count)
 
     def fitted(self, outcome: str) -> None:
         self._fits.labels(outcome).inc()

@@ -20,7 +20,7 @@ from libs.events.catalogue import decode
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import Effects
 from libs.events.envelope import Event
-from libs.events.offload import in_turns, offload
+from libs.events.offload import each, offload
 from libs.events.store import Cause, Unit
 from libs.events.timers import Timer
 from services.classification import inputs, tables
@@ -67,11 +67,11 @@ class Monitor:
             await self._take(unit, events)
 
     async def _take(self, unit: Unit, events: Sequence[Event]) -> None:
-        decoded = [decode(event) async for event in in_turns(events)]
+        decoded = await each(decode, events)
         facts = [data for data in decoded if isinstance(data, InteractionClassified)]
         mark = await self._mark(unit.connection)
         fresh = self._is_fresh(mark)
-        counted = [counted_of(fact, unit.now, self._waiting.zone) async for fact in in_turns(facts)]
+        counted = await each(lambda fact: counted_of(fact, unit.now, self._waiting.zone), facts)
         added = await count(unit.connection, counted)
         if not facts:
             return

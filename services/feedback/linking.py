@@ -12,6 +12,7 @@ from libs.events.catalogue import decode
 from libs.events.catalogue.findings import FindingJoined
 from libs.events.envelope import Event
 from libs.events.ids import natural_id
+from libs.events.offload import each
 from libs.events.store import Unit
 from services.feedback import tables
 from services.feedback.desk import Desk, Origin, Task
@@ -25,7 +26,8 @@ class Linking:
 
     async def take(self, unit: Unit, events: Sequence[Event]) -> None:
         """Reactor: tell the cases there are; what has no case yet waits for it."""
-        told = [(event, data) for event in events if isinstance(data := decode(event), FindingJoined)]
+        decoded = zip(events, await each(decode, events), strict=True)
+        told = [(event, data) for event, data in decoded if isinstance(data, FindingJoined)]
         contacts = {identity for _, data in told for identity in data.interaction_ids}
         await meet(unit, (), contacts)
         for event, data in told:

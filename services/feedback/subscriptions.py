@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from libs.events import bulk
 from libs.events.catalogue import decode
 from libs.events.catalogue.feedback import CaseOpened
 from libs.events.catalogue.findings import FindingJoined
@@ -17,6 +16,7 @@ from libs.events.catalogue.interactions import CaseUpdateRecorded, CustomerErase
 from libs.events.consumer import Subscription
 from libs.events.envelope import Event
 from libs.events.ids import natural_id
+from libs.events.offload import each, in_turns
 from libs.events.sealing import open_fields
 from libs.events.store import Unit
 from libs.events.timers import Timer, TimerHandler
@@ -84,22 +84,23 @@ class Reactions:
 
     async def open_cases(self, unit: Unit, events: Sequence[Event]) -> None:
         """A case per complaint, claim or request, with the updates that were already waiting for it."""
-        contacts: list[tuple[Event, InteractionRecorded]] = []
-        for event in events:
-            data = decode(event)
-            if isinstance(data, InteractionRecorded) and data.kind in self._deps.kinds:
-                contacts.append((event, data))
+        decoded = zip(events, await each(decode, events), strict=True)
+        contacts = [
+            (event, data)
+            for event, data in decoded
+            if isinstance(data, InteractionRecorded) and data.kind in self._deps.kinds
+        ]
         if not contacts:
             return
         ids = {case_id_of(contact.interaction_id) for _, contact in contacts}
-        known = select(tables.cases.c.case_id).where(tables.cases.c.case_id.in_(ids))
-        there = set((await unit.connection.execute(known)).scalars())
+        known = await bulk.among(unit.connection, select(tables.cases.c.case_id), tables.cases.c.case_id, sorted(ids))
+        there = {row.case_id for row in known}
         contacts = [pair for pair in contacts if case_id_of(pair[1].interaction_id) not in there]
         updates = await self._updates_for(unit, [contact for _, contact in contacts])
         keys = await self._deps.vault.keys({contact.customer_id for _, contact in contacts})
         tasks: list[Task] = []
         fresh: set[str] = set()
-        for event, contact in contacts:
+        async for event, contact in in_turns(contacts):
             case_id = case_id_of(contact.interaction_id)
             if case_id in fresh:
                 continue
@@ -180,14 +181,15 @@ class Reactions:
 
     async def take_updates(self, unit: Unit, events: Sequence[Event]) -> None:
         """The contact centre's progress, put to its case, or kept until the case is there."""
-        updates = [(event, data) for event in events if isinstance(data := decode(event), CaseUpdateRecorded)]
+        decoded = zip(events, await each(decode, events), strict=True)
+        updates = [(event, data) for event, data in decoded if isinstance(data, CaseUpdateRecorded)]
         refs = {(data.origin, data.case_ref) for _, data in updates}
         places = {data.interaction_id for _, data in updates if data.interaction_id is not None}
         await meet(unit, refs, places)
         cases = await self._cases_of(unit, refs, places)
         tasks: list[Task] = []
         rows: list[dict[str, Any]] = []
-        for event, data in updates:
+        async for event, data in in_turns(updates):
             takers = taking(
                 data.occurred_at,
                 [*cases.get((data.origin, data.case_ref), ()), *cases.get(data.interaction_id or "", ())],
@@ -196,8 +198,7 @@ class Reactions:
             if takers:
                 opened = await self._opened_update(event)
                 tasks += [Task(case_id, opened, event, fact_id(case_id, event.id)) for case_id in takers]
-        insert = sqlite_insert if unit.connection.dialect.name == "sqlite" else postgres_insert
-        await unit.connection.execute(insert(tables.updates).on_conflict_do_nothing(), rows)
+        await bulk.write(unit.connection, tables.updates, rows, key=["event_id"], replaced=())
         if tasks:
             await self._deps.desk.apply(unit, tasks)
 

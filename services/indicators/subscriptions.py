@@ -56,10 +56,13 @@ from libs.events.catalogue.interactions import CustomerErased, InteractionRecord
 from libs.events.catalogue.rulebook import RulebookPublished
 from libs.events.consumer import Subscription
 from libs.events.envelope import Event
+from libs.events.offload import each
 from libs.events.store import Unit
 from services.indicators.bulk import Row, insert
 from services.indicators.tables import Facts, facts
 
+PIECE = 100
+"""Events between two looks at what else the loop has to do: 2 ms of a rebuild, whose every event costs 20 µs here."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 MILESTONES: tuple[type[EventData], ...] = (
@@ -197,14 +200,18 @@ def _into(
     table: Table, row: Rower, types: Sequence[type[EventData]], beside: tuple[Table, Rower] | None = None
 ) -> Callable[[Unit, Sequence[Event]], Awaitable[None]]:
     newest = frozenset(one.TYPE for one in types)
+    other, words = beside if beside is not None else (None, None)
 
     async def handle(unit: Unit, events: Sequence[Event]) -> None:
-        parsed = [(event, data_of(event, newest)) for event in events]
-        await insert(unit.connection, table, [row(event, data) for event, data in parsed])
-        if beside is not None:
-            other, words = beside
-            rows = [words(event, data) for event, data in parsed]
-            await insert(unit.connection, other, [one for one in rows if _has_words(one)])
+        def rows_of(event: Event) -> tuple[Row, Row | None]:
+            data = data_of(event, newest)
+            return row(event, data), None if words is None else words(event, data)
+
+        rows = await each(rows_of, events, every=PIECE)
+        await insert(unit.connection, table, [one for one, _ in rows])
+        if other is not None:
+            said = [one for _, one in rows if one is not None and _has_words(one)]
+            await insert(unit.connection, other, said)
 
     return handle
 

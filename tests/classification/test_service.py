@@ -76,6 +76,26 @@ async def test_a_contact_is_coded_with_evidence_version_and_the_procedure_in_for
         assert len(found["history"]) == 1
 
 
+async def test_what_can_be_offered_and_what_must_be_known_for_it_is_looked_up_by_the_decision_R89() -> None:
+    """The decision names the procedure, its version and the kind; the rulebook of that version says what is then done, step by
+    step in both languages, who deals with it, and which fields a contact of that kind must carry."""
+    async with running(intake, classification, clock=SimulatedClock(START)) as run:
+        await source(run)
+        await publish(run)
+        identity = (await send(run, [contact(1, "Desde ayer no tengo internet en la casa")]))[0]
+        await run.settle()
+        found = (await run.client.get(f"/classification/v1/interactions/{identity}")).json()
+        asked = {"version": found["rulebook_version"]}
+        book = (await run.client.get("/classification/v1/rulebook", params=asked)).json()["document"]
+        procedure = next(one for one in book["procedures"] if one["code"] == found["procedure"])
+        version = next(one for one in procedure["versions"] if one["version"] == found["procedure_version"])
+        assert version["steps"][0]["es"] == "Mirar si la falla es del sector antes de pedir pruebas"
+        assert all(step["en"] for step in version["steps"])
+        route = next(one for one in book["routes"] if one["code"] == found["route"])
+        assert route["team"] == found["routed_to"] == "network"
+        assert book["required_fields"][found["kind"]] == ["text", "channel", "touchpoint"]
+
+
 async def test_what_came_before_any_rulebook_is_unknown_and_coded_when_one_is_published() -> None:
     async with running(intake, classification, clock=SimulatedClock(START)) as run:
         await source(run)

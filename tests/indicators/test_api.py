@@ -252,7 +252,8 @@ async def _erase_and_look(site: Site) -> None:
     assert (await site.client.get(f"{BASE}/indicators/complaints_received", params=RANGE)).json() == before
 
 
-async def test_pareto_ranks_and_says_how_few_hold_most_R04_R08(site: Site) -> None:
+async def test_pareto_ranks_and_says_how_few_hold_most_R04_R08_R69(site: Site) -> None:
+    """Whoever decides where money goes sees which few causes hold most cases, and how many people each one is (R69)."""
     body = (await site.client.get(f"{BASE}/pareto", params={**RANGE, "by": "cause"})).json()
     cases = [item["cases"] for item in body["items"]]
     assert cases == sorted(cases, reverse=True)

@@ -48,6 +48,25 @@ async def test_erasing_twice_answers_the_same_and_tells_once(intake: Running, el
     assert [event["reason"] for event in told] == ["Ley 1581"]
 
 
+async def test_what_each_customer_expects_is_kept_with_them_sealed_and_goes_with_them_R66(
+    intake: Running, element: Make
+) -> None:
+    """A personal expectation is an attribute of the contact: the customer's own, under the customer's own key (R66)."""
+    wanted = {"1": "respuesta antes del viernes", "2": "que me llame una persona"}
+    items = [
+        element(number, customer={"id": f"k-{number}"}, attributes={"expectation": said, "visits": 2})
+        for number, said in wanted.items()
+    ]
+    answer = (await intake.client.post("/intake/v1/interactions", json=items)).json()
+    places = [f"/intake/v1/interactions/{result['id']}" for result in answer["results"]]
+    shown = [(await intake.client.get(place)).json()["attributes"] for place in places]
+    assert shown == [{"expectation": said, "visits": 2} for said in wanted.values()]
+    assert not any(said.encode() in event.data for event in await events(intake) for said in wanted.values())
+    await intake.client.delete("/intake/v1/customers/k-1", params={"source": "crm"})
+    shown = [(await intake.client.get(place)).json()["attributes"] for place in places]
+    assert shown == [None, {"expectation": wanted["2"], "visits": 2}]
+
+
 async def test_an_unknown_person_is_404(intake: Running) -> None:
     assert (await intake.client.delete("/intake/v1/customers/cus_nobody")).status_code == 404
     assert (await intake.client.delete("/intake/v1/customers/7", params={"source": "crm"})).status_code == 404

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from libs.events.envelope import Event, from_record
 from libs.events.errors import describe
 from libs.events.inbox import Identity, identity
 from libs.events.log import Record, TopicPartition
+from libs.events.offload import in_turns
 from libs.events.subscriptions import Routes, Subscription
 
 
@@ -25,7 +27,7 @@ class Batch:
         return [identity(event, self.partitions[record.topic]) for record, event, wanted in self.events if wanted]
 
 
-def read_batch(
+async def read_batch(
     found: Mapping[TopicPartition, Sequence[Record]],
     positions: Mapping[TopicPartition, int],
     partitions: Mapping[str, int],
@@ -37,13 +39,13 @@ def read_batch(
         # Offsets have gaps (transaction markers): the next position follows the last record that was returned.
         batch.moves[tp] = (positions[tp], records[-1].offset + 1)
         batch.size += len(records)
-        for record in records:
-            try:
-                event = from_record(record)
-            except ValueError as error:
-                batch.broken.append((record, describe(error)))
-            else:
-                batch.events.append((record, event, routes.of(event.type)))
+    async for record in in_turns(chain.from_iterable(found.values()), every=100):
+        try:
+            event = from_record(record)
+        except ValueError as error:
+            batch.broken.append((record, describe(error)))
+        else:
+            batch.events.append((record, event, routes.of(event.type)))
     return batch
 
 

@@ -190,7 +190,7 @@ class Consumer:
         if not records:
             self.busy = False
             return
-        batch = read_batch(records, self.positions, self.partitions, self.routes)
+        batch = await read_batch(records, self.positions, self.partitions, self.routes)
         reached = {tp: following for tp, (_, following) in batch.moves.items()}
         if self.discipline.hint_first:
             await member.hint(reached)

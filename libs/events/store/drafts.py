@@ -178,23 +178,25 @@ def from_text_time(value: str) -> datetime:
     return datetime.fromisoformat(value).replace(tzinfo=UTC)
 
 
+def event_of(row: Any, source: str) -> Event:
+    """A row of `position` and COLUMNS without fingerprint, as the drivers give it, as an event."""
+    return Event(
+        id=row[1],
+        type=row[4],
+        source=source,
+        subject=row[2],
+        streamversion=row[3],
+        sequence=row[0],
+        time=from_text_time(row[8]) if isinstance(row[8], str) else row[8],
+        recordedtime=from_text_time(row[9]) if isinstance(row[9], str) else row[9],
+        partitionkey=row[7],
+        correlationid=row[10],
+        causationid=row[11],
+        traceparent=row[12],
+        data=row[13],
+    )
+
+
 def events_of(rows: Sequence[Any], source: str) -> list[Event]:
-    """Rows of `position` and COLUMNS without fingerprint, as the drivers give them, as events."""
-    return [
-        Event(
-            id=row[1],
-            type=row[4],
-            source=source,
-            subject=row[2],
-            streamversion=row[3],
-            sequence=row[0],
-            time=from_text_time(row[8]) if isinstance(row[8], str) else row[8],
-            recordedtime=from_text_time(row[9]) if isinstance(row[9], str) else row[9],
-            partitionkey=row[7],
-            correlationid=row[10],
-            causationid=row[11],
-            traceparent=row[12],
-            data=row[13],
-        )
-        for row in rows
-    ]
+    """The same of several rows, in one go."""
+    return [event_of(row, source) for row in rows]

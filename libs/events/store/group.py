@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events import faults
 from libs.events.errors import StoreBusy, StoreUnavailable, is_conflict, is_transient
-from libs.events.offload import in_turns
+from libs.events.offload import each
 from libs.events.store.drafts import Draft, Pending, Row, body, new_id, people, prepare
 from libs.events.store.store import Committed, Store
 
@@ -75,9 +75,8 @@ class GroupCommit:
             keys = await self._store.keys_of(people(items))
         except Exception as error:
             raise (_for_caller(error) if is_transient(error) else error) from error
-        bodies = [
-            body(item, keys) async for item in in_turns(items)
-        ]  # not by id: one call may repeat an id with other content
+        # Not by id: one call may repeat an id with other content.
+        bodies = await each(lambda item: body(item, keys), items)
         self._check_room(len(drafts))
         request = _Request(items, bodies, extra, asyncio.get_running_loop().create_future())
         self._queue.append(request)
@@ -195,8 +194,10 @@ class GroupCommit:
                 if item.draft.stream not in there and item.draft.stream not in first:
                     first[item.draft.stream] = (item, data)
         recorded, time = dialect.time(now), dialect.time
-        rows: list[Row] = [
-            (
+
+        def row(entry: tuple[str, tuple[Pending, bytes]]) -> Row:
+            stream, (item, data) = entry
+            return (
                 item.id,
                 stream,
                 1,
@@ -212,8 +213,8 @@ class GroupCommit:
                 data,
                 item.draft.fingerprint,
             )
-            for stream, (item, data) in first.items()
-        ]
+
+        rows = await each(row, list(first.items()), every=100)
         positions = await dialect.insert(connection, rows) if rows else {}
         refused = [row[1] for row in rows if row[0] not in positions]
         if refused:

@@ -13,9 +13,9 @@ from libs.events import bulk
 from libs.events.catalogue.base import EventData
 from libs.events.envelope import Event, derived_id
 from libs.events.errors import ConcurrencyConflict
-from libs.events.offload import in_turns
+from libs.events.offload import each, in_turns
 from libs.events.sealing import opened
-from libs.events.store.drafts import Cause, Draft, Pending, Row, body, events_of, new_id, people, prepare
+from libs.events.store.drafts import Cause, Draft, Pending, Row, body, event_of, new_id, people, prepare
 from libs.events.timers import Timer, timer_id
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class Unit:
         found: dict[str, list[Event]] = {stream: [] for stream in streams}
         if found:
             rows = await self._store.dialect.streams(self.connection, list(found))
-            for event in events_of(rows, self._store.source):
+            async for row in in_turns(rows, every=100):
+                event = event_of(row, self._store.source)
                 found[event.subject].append(event)
             # Nobody else can append behind our back on SQLite; on PostgreSQL the unique key decides at the insert.
             self._versions.update(
@@ -128,7 +129,8 @@ class Unit:
         if not pending:
             return
         keys = await self._store.keys_of(people(pending))
-        bodies = {item.id: body(item, keys) async for item in in_turns(pending)}
+        written = await each(lambda item: body(item, keys), pending)
+        bodies = {item.id: data for item, data in zip(pending, written, strict=True)}
         for _ in range(ROUNDS):
             rows = await self._rows(pending, bodies)
             if not rows:
@@ -159,7 +161,7 @@ class Unit:
         time, recorded = self._store.dialect.time, self._store.dialect.time(self.now)
         current = dict(self._versions)
         rows: list[Row] = []
-        for item in pending:
+        async for item in in_turns(pending, every=100):
             if item.id in there:
                 continue
             draft, data = item.draft, item.draft.data

@@ -16,18 +16,44 @@ from services.classification.domain.normalise import STOPWORDS, stem
 
 WIDTH = 1024
 PER_MOTIVE = 32
+LEAST_ROOM = 4
+"""Rows that a shelf begins with; a full one takes 128 kB."""
 AT_LEAST = 0.25
 """Cosine below which two texts share no more than chance: of 12 stems each, three alike."""
 
 Vector = npt.NDArray[np.float32]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Shelf:
-    ids: list[str] = field(default_factory=list)
-    people: list[str] = field(default_factory=list)
-    by_person: list[bool] = field(default_factory=list)
-    vectors: Vector = field(default_factory=lambda: np.zeros((0, WIDTH), dtype=np.float32))
+    """What a motive has. Rows behind the last id belong to nobody yet."""
+
+    ids: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+    by_person: tuple[bool, ...] = ()
+    rows: Vector = field(default_factory=lambda: np.zeros((0, WIDTH), dtype=np.float32))
+
+    @property
+    def vectors(self) -> Vector:
+        return self.rows[: len(self.ids)]
+
+    def plus(self, interaction_id: str, customer_id: str, vector: Vector, *, by_person: bool) -> "_Shelf":
+        """With one more, written behind the last row: whoever reads this shelf meanwhile does not look there. Room doubles."""
+        count, rows = len(self.ids), self.rows
+        if count == len(rows):
+            rows = np.zeros((max(LEAST_ROOM, 2 * count), WIDTH), dtype=np.float32)
+            rows[:count] = self.vectors
+        rows[count] = vector
+        return _Shelf((*self.ids, interaction_id), (*self.people, customer_id), (*self.by_person, by_person), rows)
+
+    def only(self, keep: Sequence[int]) -> "_Shelf":
+        """With these places alone, in rows of its own: a row that somebody reads is never written again."""
+        return _Shelf(
+            tuple(self.ids[place] for place in keep),
+            tuple(self.people[place] for place in keep),
+            tuple(self.by_person[place] for place in keep),
+            self.vectors[list(keep)],
+        )
 
 
 def vector_of(read: Iterable[str], language: str | None) -> Vector | None:
@@ -43,10 +69,12 @@ def vector_of(read: Iterable[str], language: str | None) -> Vector | None:
 
 
 class Precedents:
-    """The shelf of each motive. `add` replaces arrays and never changes one, so that a thread may read meanwhile."""
+    """The shelf of each motive. One thread changes them; others may read meanwhile, since a shelf that is there never changes
+    and `add` puts another in its place."""
 
     def __init__(self) -> None:
         self._shelves: dict[str, _Shelf] = {}
+        self._motives: dict[str, str] = {}  # of each id that is kept
 
     def wants(self, motive: str) -> bool:
         """Whether a machine's decision would still be kept."""
@@ -55,19 +83,18 @@ class Precedents:
 
     def add(self, interaction_id: str, customer_id: str, motive: str, vector: Vector, *, by_person: bool) -> None:
         """Keep a decided interaction; on a full shelf a person's decision takes the place of the oldest of the machine's."""
-        self._drop({interaction_id})
-        old = self._shelves.get(motive, _Shelf())
-        keep = list(range(len(old.ids)))
-        if len(keep) >= PER_MOTIVE:
+        if interaction_id in self._motives:
+            self._drop({interaction_id})
+        shelf = self._shelves.get(motive, _Shelf())
+        if len(shelf.ids) >= PER_MOTIVE:
             if not by_person:
                 return
-            keep.remove(next((place for place in keep if not old.by_person[place]), 0))
-        self._shelves = {**self._shelves, motive: _Shelf(
-            [*(old.ids[place] for place in keep), interaction_id],
-            [*(old.people[place] for place in keep), customer_id],
-            [*(old.by_person[place] for place in keep), by_person],
-            np.vstack([old.vectors[keep], vector[None, :]]),
-        )}  # fmt: skip
+            leaves = shelf.by_person.index(False) if False in shelf.by_person else 0
+            del self._motives[shelf.ids[leaves]]
+            shelf = shelf.only([place for place in range(len(shelf.ids)) if place != leaves])
+        shelf = shelf.plus(interaction_id, customer_id, vector, by_person=by_person)
+        self._shelves = {**self._shelves, motive: shelf}
+        self._motives[interaction_id] = motive
 
     def forget(self, customers: set[str]) -> None:
         """Drop what was derived from an erased person's words."""
@@ -100,13 +127,7 @@ class Precedents:
         )
 
     def _drop(self, ids: set[str]) -> None:
-        for motive, shelf in list(self._shelves.items()):
+        for motive in {self._motives.pop(one) for one in ids}:
+            shelf = self._shelves[motive]
             keep = [place for place, one in enumerate(shelf.ids) if one not in ids]
-            if len(keep) < len(shelf.ids):
-                self._shelves = {**self._shelves, motive: _Shelf(
-                    _at(shelf.ids, keep), _at(shelf.people, keep), [shelf.by_person[place] for place in keep], shelf.vectors[keep]
-                )}  # fmt: skip
-
-
-def _at(values: Sequence[str], places: Sequence[int]) -> list[str]:
-    return [values[place] for place in places]
+            self._shelves = {**self._shelves, motive: shelf.only(keep)}
