@@ -74,17 +74,23 @@ class _Guarded:
 
 class Lessons:
     """The corrections' table, and this process's learner and fitted model. `encoder`: gives the sentence encoder, or None;
-    called off the event loop, once there is something to learn."""
+    called off the event loop, once there is something to learn: an installation that never corrects goes without its 120 MB."""
 
     def __init__(self, books: Books, encoder: Callable[[], Encoder | None], measuring: Measuring) -> None:
         self._books, self._load, self._measuring = books, encoder, measuring
         self._turn = asyncio.Lock()  # who brings the learner up, or codes with it
         self._lock = threading.Lock()
         self._encoder: Remembering | None = None
-        self._loaded = False
+        self._loaded, self._loading = False, asyncio.Lock()
         self._state: _State | None = None
         self._fitted: dict[tuple[str, int], Fitted | None] = {}
         self._heard: dict[int, Coder] = {}
+
+    async def prepare(self, connection: AsyncConnection) -> None:
+        """Load the encoder where it will be needed, before anybody waits: its vocabulary holds the interpreter for 25 to 50 ms at a
+        time, whichever thread it is in."""
+        if (await _counted(connection, 0))[0] or await live_model(connection) is not None:
+            await self._load_encoder()
 
     async def note(self, unit: Unit, data: InteractionClassified) -> None:
         """Write a person's decision down as a correction; it is learnt once this unit is committed."""
@@ -162,7 +168,9 @@ class Lessons:
         )
 
     async def _load_encoder(self) -> None:
-        if not self._loaded:
+        async with self._loading:
+            if self._loaded:
+                return
             found = await offload(self._load)
             self._encoder = None if found is None else Remembering(found)
             self._loaded = True

@@ -94,6 +94,8 @@ class Refitting:
         return self._made
 
     async def start(self) -> None:
+        async with self._store.reading() as connection:
+            await self._lessons.prepare(connection)
         self._task = asyncio.create_task(self._run(), name="classification refitting")
 
     async def stop(self) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from libs.events.clock import SimulatedClock
 from libs.service.testing import Running, running
+from services.classification import encoder as encoders
 from services.classification import learner as learning
 from services.classification import tables
 from services.classification.app import build as classification
@@ -236,6 +237,24 @@ async def test_what_was_corrected_is_coded_so_from_the_next_text_on_and_every_pr
         await run.settle()
         assert same(await decided_by(run, again, texts), await decided_by(run, process(), texts))
         assert first[0].motive == "device.fault"
+
+
+async def test_the_encoder_is_loaded_before_a_process_is_ready_where_it_will_be_needed_and_not_at_all_where_nobody_corrects(
+    monkeypatch: pytest.MonkeyPatch, office: Office
+) -> None:
+    """It used to be loaded with the first batch after a start, whose contacts waited for it and whose loop was held for 50 ms."""
+    loaded: list[bool] = []
+    monkeypatch.setattr(encoders, "load", lambda: loaded.append(True))
+    monkeypatch.setenv("LAZO_CLASSIFICATION_ENCODER", "true")
+    async with running(intake, classification, clock=SimulatedClock(START)) as run:
+        await publish(run)
+        await run.settle()
+        assert not loaded
+    async with office() as (run, _):
+        assert loaded
+        await send(run, [contact(1_000, "no tengo internet")])
+        await run.settle()
+    assert len(loaded) == 1
 
 
 async def test_whoever_was_erased_teaches_nothing_from_then_on_and_all_begin_again_without_them(
