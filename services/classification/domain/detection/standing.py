@@ -21,7 +21,7 @@ WATCHED, SETTLED = 91, 60
 excursions are half as frequent as they will be, and nothing is learnt from them."""
 _ARRAYS = ("blocks", "quiet", "by_weekday", "flat", "pattern", "posterior", "noise", "noise_mean", "dispersion")
 _OPEN = ("_before", "_week", "_means", "_calm", "_usual", "_ratios", "_next", "_vague")
-_FIT = ("beta", "covariance", "steps", "origin", "dispersion")
+_FIT = ("beta", "covariance", "steps", "origin", "dispersion", "year")
 
 
 @dataclass(frozen=True, slots=True)
