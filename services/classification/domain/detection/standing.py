@@ -11,7 +11,7 @@ from services.classification.domain.detection.families import Quota
 from services.classification.domain.detection.panel import Flags, Judged, Panel
 from services.classification.domain.detection.settings import SETTINGS
 
-VERSION = 3
+VERSION = 4
 CHUNK = 4096
 FROM = 1e-3
 """Share of periods from which on excursions of quiet slices are watched, for `Setup.alarms`: within the tables, and a hundred a day of
