@@ -1,6 +1,7 @@
 """What the detection engine promises, on simulated streams."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,7 +55,11 @@ def test_the_filter_gives_what_summing_over_all_paths_one_state_at_a_time_gives(
         calm = 1 - sum(slow[filter_.event])
         new = sum(calm * filter_.onset[j] * likelihood[j] for j in range(filter_.states)[filter_.event])
         event = sum(ahead[filter_.event])
-        weighed = (event + (filter_.kinds.fresh - 1) * new) / (sum(ahead) - event)
+        worth, against = event + (filter_.kinds.fresh - 1) * new, sum(ahead) - event
+        if filter_.kinds.stay_after:
+            worth += filter_.kinds.unseen * event * (calm - sum(slow[filter_.after]))
+            against -= (1 - filter_.kinds.after) * sum(ahead[filter_.after])
+        weighed = worth / against
         slow = [value / sum(ahead) for value in ahead]
         assert posterior[0] == pytest.approx(slow, rel=1e-6, abs=1e-9)
         assert float(odds[0]) == pytest.approx(math.log(weighed), rel=1e-6)
@@ -168,6 +173,36 @@ def test_a_baseline_knows_its_season_trend_and_uncertainty() -> None:
     error = np.log(expected / mean[280:])
     assert np.abs(error).mean() < 0.07
     assert np.sqrt((error**2).mean()) < 2 * np.sqrt(variance.mean()) < 0.3
+
+
+def quiet_weeks(weeks: np.ndarray, mean: np.ndarray, shape: Shape) -> Baseline:
+    """Poisson counts of 80 series and a baseline fitted to all weeks but the last 20."""
+    counts = np.random.default_rng(21).poisson(mean, (80, len(weeks))).astype(float)
+    base = Baseline(80, shape, np.zeros(80, dtype=np.int64))
+    for at in range(52, len(weeks) - 19, 4):
+        base.refit(at, counts, np.ones_like(counts))
+    return base
+
+
+def test_weeks_without_season_or_trend_do_not_pay_for_them() -> None:
+    """Over 480 weeks a level alone is known to a twentieth of a week's noise; with trend and both waves it would be an eighth."""
+    weeks = np.arange(500)
+    mean = np.full(500, 20.0)
+    errors = {}
+    for averaged in (False, True):
+        base = quiet_weeks(weeks, mean, replace(WEEKS.shape, averaged=averaged))
+        expected = base.predict(np.arange(480, 500))[0]
+        errors[averaged] = float(np.sqrt(((expected - 20.0) ** 2).mean() / 20.0))
+    assert errors[True] < 0.07
+    assert errors[False] > 0.09
+
+
+@pytest.mark.parametrize(("year", "chosen"), [(364.0, 0), (365.25, 1)])
+def test_a_calendar_of_52_weeks_is_told_from_the_suns(year: float, chosen: int) -> None:
+    weeks = np.arange(500)
+    angle = 2 * np.pi * weeks * 7 / year
+    base = quiet_weeks(weeks, 20.0 * np.exp(0.5 * np.cos(angle) + 0.3 * np.sin(2 * angle)), WEEKS.shape)
+    assert (base.fit.year == chosen).mean() > 0.9
 
 
 def test_scores_grow_with_odds_and_cut_where_they_say() -> None:

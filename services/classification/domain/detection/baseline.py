@@ -32,7 +32,9 @@ class Shape:
     gap: int = 0  # newest blocks left out
     trend_sd: float = 0.25  # a year
     season_sd: float = 0.5
-    year_days: float = YEAR_DAYS  # the season's
+    years: tuple[float, ...] = (YEAR_DAYS,)  # days: lengths the season's year may have, chosen per series
+    years_from: int = 156  # blocks, from which on one year is told from another
+    averaged: bool = False  # over what the mean may do without, instead of prior variances learnt
     step_sd: float = 0.8
     held: float = 0.1  # weight of the prior variances given here
     step_least: int = 15  # blocks a change must have lasted to be taken for the new usual
@@ -54,6 +56,7 @@ class Fit:
     steps: Ints
     origin: Ints  # block before which the past is forgotten
     dispersion: Array
+    year: Ints  # which of the shape's
     at: int = 0
 
 
@@ -85,15 +88,31 @@ class Baseline:
             steps=np.full((series, 2), -1, dtype=np.int64),
             origin=first.copy(),
             dispersion=np.full(series, 1.5),
+            year=np.zeros(series, dtype=np.int64),
         )
         self.started = np.zeros(series, dtype=bool)
 
     def design(self, blocks: Ints, at: int) -> Array:
-        """Shared columns for some blocks, trend counted from block `at`."""
+        """Shared columns for some blocks, years of the shape × blocks × columns; trend counted from block `at`."""
         days = ((blocks + self.zero) * self.shape.block_days).astype(np.float64)
         years = (blocks - at) * self.shape.block_days / YEAR_DAYS
-        waves = harmonics(days, self.shape.harmonics, self.shape.year_days)
-        return np.concatenate([np.ones((len(blocks), 1)), years[:, None], waves], axis=1)
+        line = np.stack([np.ones(len(blocks)), years], axis=1)
+        waves = [harmonics(days, self.shape.harmonics, year) for year in self.shape.years]
+        return np.stack([np.concatenate([line, each], axis=1) for each in waves])
+
+    def _of_year(self) -> list[tuple[int, Ints | slice]]:
+        """Each year's rows."""
+        if len(self.shape.years) == 1:
+            return [(0, slice(None))]
+        found = [(number, np.flatnonzero(self.fit.year == number)) for number in range(len(self.shape.years))]
+        return [(number, rows) for number, rows in found if len(rows)]
+
+    def _times(self, rows_by_blocks: Array, x: Array) -> Array:
+        """Sums over blocks of each row times its year's columns."""
+        found = np.zeros((len(rows_by_blocks), x.shape[-1]))
+        for number, rows in self._of_year():
+            found[rows] = rows_by_blocks[rows] @ x[number]
+        return found
 
     def refit(self, at: int, counts: Array, quiet: Array, offset: Array | None = None) -> None:
         """Fit to the blocks before `at`. `counts`, `quiet` (probability of no event): series × all blocks so far."""
@@ -128,7 +147,12 @@ class Baseline:
             weight = self._trusted(blocks, at, whole, quiet[:, start:end])
             for _ in range(3):
                 self._newton(x, blocks, y, weight, log_offset)
-        self._shrink()
+            if len(self.shape.years) > 1 and len(blocks) >= self.shape.years_from:
+                self._choose_year(x, blocks, y, weight, log_offset)
+        if self.shape.averaged:
+            self._average()
+        else:
+            self._shrink()
         # Nine digits are more than is known; what differs in the fifteenth (a library's order of summing) ends here.
         fit.beta, fit.covariance = np.round(fit.beta, 9), np.round(fit.covariance, 9)
         fit.dispersion = np.round(fit.dispersion, 9)
@@ -140,6 +164,66 @@ class Baseline:
         judged = (at - blocks <= self.shape.trust)[None, :] & ~settled
         trusted: Array = whole * np.where(judged, np.maximum(quiet, 0.02), 1.0)
         return trusted
+
+    def _choose_year(self, x: Array, blocks: Ints, y: Array, weight: Array, log_offset: Array) -> None:
+        """Calendars of 52 weeks exist, and so does the sun's year; after seven years they are half a radian apart in the second wave.
+
+        The year with the larger penalised quasi-likelihood is taken, both with the weights of the one in use.
+        """
+        fit = self.fit
+        robust = anscombe_weights(y, self._mean(x, blocks, log_offset), fit.dispersion, self.shape.robust)
+        likely, betas, covariances, usual = [], [], [], fit.year.copy()
+        kept = fit.beta.copy(), fit.covariance.copy()
+        for turn in range(len(self.shape.years)):
+            fit.year = (usual + turn) % len(self.shape.years)
+            fit.beta = kept[0].copy()
+            for _ in range(2 if turn else 1):
+                self._newton(x, blocks, y, weight, log_offset)
+            mean = self._mean(x, blocks, log_offset)
+            gain = (weight * robust * (y * np.log(mean) - mean)).sum(axis=1) / fit.dispersion
+            gain -= 0.5 * (self.precision * (fit.beta - self.prior_mean) ** 2).sum(axis=1)
+            likely.append(np.round(gain, 6))
+            betas.append(fit.beta)
+            covariances.append(fit.covariance)
+        best, rows = np.stack(likely).argmax(axis=0), np.arange(len(y))
+        fit.beta, fit.covariance = np.stack(betas)[best, rows], np.stack(covariances)[best, rows]
+        fit.year = (usual + best) % len(self.shape.years)
+
+    def _average(self) -> None:
+        """The fit averaged over what the mean may do without: trend, second wave, both waves (Hoeting et al. 1999, eq. 1).
+
+        Odds of a model without some coefficients: their posterior density where they are as the prior says, over their prior one
+        (Dickey 1971, eq. 1.1), both normal; its own coefficients are the others given those.
+        """
+        fit, count = self.fit, self.shape.harmonics
+        waves = [[2 + h, 2 + count + h] for h in range(count)]
+        away: list[list[int]] = []
+        for least in range(count + 1):
+            gone = [column for wave in waves[least:] for column in wave]
+            away += [gone, [1, *gone]]
+        odds, betas, covariances = [], [], []
+        for out in away:
+            beta, covariance, log_odds = fit.beta, fit.covariance, np.zeros(len(fit.beta))
+            if out:
+                off = beta[:, out] - self.prior_mean[:, out]
+                inside = covariance[:, out][:, :, out]
+                solved = np.linalg.solve(inside, np.concatenate([off[:, :, None], covariance[:, out]], axis=2))
+                log_odds = -0.5 * (off * solved[:, :, 0]).sum(axis=1) - 0.5 * np.linalg.slogdet(inside)[1]
+                log_odds -= 0.5 * np.log(self.precision[:, out]).sum(axis=1)
+                across = covariance[:, :, out]
+                beta = beta - (across @ solved[:, :, :1])[:, :, 0]
+                covariance = covariance - across @ solved[:, :, 1:]
+            odds.append(log_odds)
+            betas.append(beta)
+            covariances.append(covariance)
+        weight = np.exp(np.stack(odds) - np.max(odds, axis=0))
+        weight /= weight.sum(axis=0)
+        mean = sum(w[:, None] * beta for w, beta in zip(weight, betas, strict=True))
+        covariance = np.zeros_like(fit.covariance)
+        for w, beta, own in zip(weight, betas, covariances, strict=True):
+            apart = beta - mean
+            covariance += w[:, None, None] * (own + apart[:, :, None] * apart[:, None, :])
+        fit.beta, fit.covariance = mean, covariance
 
     def _shrink(self) -> None:
         """Prior variances of trend and of each harmonic, learnt per series: MacKay's fixed point (1992, eq. 4.4), τ² = Σβ² / Σγ with
@@ -161,8 +245,10 @@ class Baseline:
 
     def _mean(self, x: Array, blocks: Ints, log_offset: Array) -> Array:
         fit = self.fit
-        p = x.shape[1]
-        eta = fit.beta[:, :p] @ x.T + log_offset
+        p = x.shape[-1]
+        eta = log_offset.copy()
+        for number, rows in self._of_year():
+            eta[rows] += fit.beta[rows, :p] @ x[number].T
         for slot in range(2):
             rows = np.flatnonzero(fit.steps[:, slot] >= 0)
             if len(rows):
@@ -173,24 +259,26 @@ class Baseline:
         self, x: Array, blocks: Ints, y: Array, weight: Array, log_offset: Array, lenient: float = 1.0
     ) -> tuple[Array, Array]:
         fit = self.fit
-        p = x.shape[1]
+        p = x.shape[-1]
         mean = self._mean(x, blocks, log_offset)
         robust = anscombe_weights(y, mean, fit.dispersion * lenient, self.shape.robust)
         scaled = weight * robust / fit.dispersion[:, None]
         information, residual = scaled * mean, scaled * (y - mean)
         series = len(y)
         hessian = np.zeros((series, p + 2, p + 2))
-        products = (x[:, :, None] * x[:, None, :]).reshape(len(x), p * p)
-        hessian[:, :p, :p] = (information @ products).reshape(series, p, p)
+        products = (x[:, :, :, None] * x[:, :, None, :]).reshape(len(x), -1, p * p)
+        hessian[:, :p, :p] = self._times(information, products).reshape(series, p, p)
         gradient = np.zeros((series, p + 2))
-        gradient[:, :p] = residual @ x
+        gradient[:, :p] = self._times(residual, x)
         for slot in range(2):
             rows = np.flatnonzero(fit.steps[:, slot] >= 0)
             if not len(rows):
                 continue
             mask = blocks[None, :] >= fit.steps[rows, slot, None]
             held = information[rows] * mask
-            cross = held @ x
+            wide = np.zeros_like(information)
+            wide[rows] = held
+            cross = self._times(wide, x)[rows]
             hessian[rows, :p, p + slot] = cross
             hessian[rows, p + slot, :p] = cross
             hessian[rows, p + slot, p + slot] = held.sum(axis=1)
@@ -215,7 +303,7 @@ class Baseline:
 
         Chosen afresh because half a season looks like a change until the other half has been seen.
         """
-        p = x.shape[1]
+        p = x.shape[-1]
         self.fit.steps[:] = -1
         self.fit.beta[:, p:] = 0.0
         for slot in range(2):
@@ -243,7 +331,7 @@ class Baseline:
     def _scan(self, x: Array, blocks: Ints, y: Array, weight: Array, log_offset: Array) -> tuple[Array, Ints]:
         """The largest efficient score statistic over dates, and its block."""
         shape, fit = self.shape, self.fit
-        least, p = shape.step_least, x.shape[1]
+        least, p = shape.step_least, x.shape[-1]
         mean = self._mean(x, blocks, log_offset)
         # Noise from successive differences (von Neumann 1941), which a change of level does not enter: φ = Σ(yₜ − yₜ₋₁)² / Σ(yₜ + yₜ₋₁).
         both = (weight[:, 1:] > 0) & (weight[:, :-1] > 0)
@@ -260,7 +348,7 @@ class Baseline:
         known = fit.steps[:, 0] >= 0
         for candidate in candidates:
             cross = np.zeros((len(y), p + 2))
-            cross[:, :p] = information[:, candidate:] @ x[candidate:]
+            cross[:, :p] = self._times(information[:, candidate:], x[:, candidate:])
             later = np.maximum(fit.steps[:, 0] - blocks[0], candidate)
             cross[known, p] = after[known, np.minimum(later, len(blocks) - 1)[known]]
             free = after[:, candidate] - np.einsum("si,sij,sj->s", cross, fit.covariance, cross)
@@ -270,17 +358,21 @@ class Baseline:
             best, where = np.where(better, value, best), np.where(better, blocks[candidate], where)
         return best, where
 
+    def typical(self, usual: Array) -> Array:
+        """A block's mean as it is through the year, at the trend of today; `usual`, where nothing is known."""
+        steps = (self.fit.beta[:, -2:] * (self.fit.steps >= 0)).sum(axis=1)
+        level: Array = np.where(self.started, np.exp(np.clip(self.fit.beta[:, 0] + steps, -12, 16)), usual)
+        return level
+
     def predict(self, blocks: Ints, log_offset: Array | None = None) -> tuple[Array, Array]:
         """Means of coming blocks and the variance of their logarithm, series × blocks."""
         x = self.design(blocks, self.fit.at)
         zero = np.zeros((len(self.first), len(blocks))) if log_offset is None else log_offset
         mean = self._mean(x, blocks, zero)
-        full = np.concatenate([x, np.zeros((len(blocks), 2))], axis=1)
         steps = (self.fit.steps >= 0).astype(np.float64)
         variance = np.zeros_like(mean)
         for number in range(len(blocks)):
-            row = np.repeat(full[number][None, :], len(self.first), axis=0)
-            row[:, -2:] = steps
+            row = np.concatenate([x[self.fit.year, number], steps], axis=1)
             variance[:, number] = np.einsum("si,sij,sj->s", row, self.fit.covariance, row)
         return mean, variance
 

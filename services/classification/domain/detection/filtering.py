@@ -51,6 +51,9 @@ class Kinds:
     )
     tail_many: float = 0.0  # these instead of `tail`
     stay_many: float = 0.0  # and `stay_tail` is gone; 0 periods: one for all
+    stay_after: float = 0.0  # a period, in the aftermath of an event; 0: none is told from other quiet
+    after: float = 1.0  # share of the aftermath that speaks against an event
+    unseen: float = 0.0  # further weight of an event in so far as the period before showed none
 
 
 class Filter:
@@ -69,8 +72,9 @@ class Filter:
         self.short = slice(self.isolated.stop, self.isolated.stop + short)
         self.lasting = slice(self.short.stop, self.short.stop + lasting)
         self.tail = self.lasting.stop
-        self.states = self.tail + 1
-        self.event = slice(self.short.start, self.states)
+        self.event = slice(self.short.start, self.tail + 1)
+        self.after = slice(self.tail + 1, self.tail + 1 + (quiet if kinds.stay_after else 0))
+        self.states = self.after.stop
         self.sizes = np.zeros(self.states)
         self.sizes[self.isolated] = kinds.isolated
         self.sizes[self.short] = np.outer(kinds.profile, kinds.short).ravel()
@@ -116,8 +120,19 @@ class Filter:
             matrix[row] += (1 - kinds.stay_lasting) * quiet
         matrix[self.tail, self.tail] = stay_tail
         matrix[self.tail] += (1 - stay_tail) * quiet
+        if kinds.stay_after:
+            self._aftermath(matrix)
         assert np.allclose(matrix.sum(axis=1), 1.0)
         return matrix
+
+    def _aftermath(self, matrix: Array) -> None:
+        """Ends lead to levels of their own, from where it goes on as from the quiet ones, and which are left for those."""
+        quiet, after, event = self.quiet, self.after, self.event
+        matrix[event, after] = matrix[event, quiet]
+        matrix[event, quiet] = 0.0
+        matrix[after] = matrix[quiet]
+        matrix[after, after] = self.kinds.stay_after * matrix[quiet, quiet]
+        matrix[after, quiet] = (1.0 - self.kinds.stay_after) * matrix[quiet, quiet]
 
     def _stay(self, matrix: Array, row: int, rows: range, stay: float) -> None:
         """Staying, and growing or shrinking to a neighbouring size."""
@@ -132,6 +147,8 @@ class Filter:
         deviation = np.sqrt(dispersion / np.maximum(mean, 1e-9) + spread**2)
         found = 1.0 + self.sizes[None, :] * deviation[:, None]
         found[:, self.quiet] = np.exp(LEVELS[None, :] * spread[:, None])
+        if self.kinds.stay_after:
+            found[:, self.after] = found[:, self.quiet]
         ratios: Array = found
         return ratios
 
@@ -149,7 +166,8 @@ class Filter:
     ) -> tuple[Array, Array]:
         """The posterior after one more period, and the natural logarithm of the weighed odds of an event.
 
-        The odds weigh an event that begins now by `fresh`: an alarm in its first period is worth more than one more in its third.
+        The odds weigh an event that begins now by `fresh`: an alarm in its first period is worth more than one more in its third. They
+        are against quiet that follows no event, and `after` of the quiet that does: false alarms are counted on series that had none.
         """
         prior = self.ahead(posterior, mean, dispersion)
         mean, count = np.maximum(mean, 1e-9)[:, None], count[:, None]
@@ -170,5 +188,9 @@ class Filter:
         calm = 1.0 - posterior[:, self.event].sum(axis=1)
         new = (event * (calm[:, None] * self.onset[self.event] / np.maximum(prior[:, self.event], 1e-300))).sum(axis=1)
         weighed = total + (self.kinds.fresh - 1.0) * new
-        odds: Array = np.log(np.maximum(weighed, 1e-12)) - np.log(np.maximum(1.0 - total, 1e-12))
+        against = 1.0 - total
+        if self.kinds.stay_after:
+            weighed += self.kinds.unseen * total * (calm - posterior[:, self.after].sum(axis=1))
+            against -= (1.0 - self.kinds.after) * found[:, self.after].sum(axis=1)
+        odds: Array = np.log(np.maximum(weighed, 1e-12)) - np.log(np.maximum(against, 1e-12))
         return found, odds

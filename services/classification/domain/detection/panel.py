@@ -20,7 +20,7 @@ _MOVING = (
     "by_weekday", "flat", "pattern", "usual_week", "posterior", "noise", "noise_mean", "dispersion", "_before", "_week", "_means", "_calm",
     "_usual", "_exposed", "_ratios", "_next", "_vague",
 )  # fmt: skip
-_FITTED = ("beta", "covariance", "steps", "origin", "dispersion")
+_FITTED = ("beta", "covariance", "steps", "origin", "dispersion", "year")
 _LEARNT = ("precision", "prior_mean", "started")
 
 _ROWS = (
@@ -28,7 +28,7 @@ _ROWS = (
     *("_before", "_week", "_means", "_calm", "_usual", "_exposed", "_ratios", "_next", "_vague"),
 )
 _BASE_ROWS = ("first", "prior_mean", "precision", "started")
-_FIT_ROWS = ("beta", "covariance", "steps", "origin", "dispersion")
+_FIT_ROWS = _FITTED
 
 
 @dataclass(slots=True)
@@ -39,7 +39,9 @@ class Judged:
     variance: Array
     odds: Array
     isolated: Array  # probability that this period is an isolated incident
-    level: Array  # what an average period of the block should bring
+    level: (
+        Array  # what an average period of the block should bring; where periods are blocks, an average one of the year
+    )
     dispersion: Array
     vague: Array  # variance of the logarithm of what is expected
 
@@ -114,7 +116,8 @@ class Panel:
         if place == setting.block - 1:
             self._close(block)
         self.at += 1
-        return Judged(expected, variance, odds, isolated, self._next[:, 0], dispersion, self._vague)
+        level = self._next[:, 0] if setting.block > 1 else self.base.typical(self._next[:, 0])
+        return Judged(expected, variance, odds, isolated, level, dispersion, self._vague)
 
     def usual(self) -> Array:
         """What the next period should bring, before it is known and at an exposure of one."""
@@ -202,7 +205,7 @@ class Panel:
         known = begun[:, last]
         self.noise = (known[:, :, None] * (np.minimum(seen, limit) - means) ** 2).sum(axis=(1, 2))
         self.noise_mean = (known[:, :, None] * means).sum(axis=(1, 2))
-        prior = np.maximum(setting.noise_prior * np.minimum(usual[:, -1], 1.0), 1e-6)
+        prior = np.maximum(setting.noise_prior * np.clip(usual[:, -1], setting.noise_least, 1.0), 1e-6)
         self.dispersion = np.clip((self.noise + 1.3 * prior) / (self.noise_mean + prior), 1.02, 50.0)
         excess = (seen - limit).max(axis=2)
         self.blocks[:, last] -= np.where(known, np.maximum(excess, 0.0), 0.0)
@@ -250,7 +253,11 @@ class Panel:
         keep = setting.noise_memory
         self.noise = keep * self.noise + (usual * (capped - means) ** 2).sum(axis=1)
         self.noise_mean = keep * self.noise_mean + (usual * means).sum(axis=1)
-        prior = setting.noise_prior * np.minimum(self._next[:, 0], 1.0) if known.any() else np.ones(self.series)
+        prior = (
+            setting.noise_prior * np.clip(self._next[:, 0], setting.noise_least, 1.0)
+            if known.any()
+            else np.ones(self.series)
+        )
         prior = np.maximum(prior, 1e-6)
         self.dispersion = np.clip((self.noise + 1.3 * prior) / (self.noise_mean + prior), 1.02, 50.0)
         self.blocks[:, block] = counts.sum(axis=1)

@@ -19,7 +19,10 @@ class Setting:
     pattern_memory: float = 0.985  # of the weekday pattern, a block
     pattern_prior: float = 15.0  # complainants
     noise_memory: float = 0.99  # of the dispersion, a block
-    noise_prior: float = 20.0  # complainants, at a dispersion of 1.3
+    noise_prior: float = (
+        20.0  # complainants, at a dispersion of 1.3; in proportion less where fewer than one a period are usual
+    )
+    noise_least: float = 0.0  # but at least this part of it
     per_year: float = field(default=365.25)
 
 
@@ -50,7 +53,8 @@ WEEKS = Setting(
     name="week",
     block=1,
     shape=Shape(
-        year_days=364.6,  # between 52 weeks, which is what some calendars call a year, and the sun's: in ten years five days from either
+        years=(364.0, 365.25),
+        averaged=True,
         reach=600,
         half_life=800.0,
         trust=600,
@@ -60,29 +64,34 @@ WEEKS = Setting(
         stride=6,
     ),
     kinds=Kinds(
-        short=(1.5, 2.5, 3.5, 5.0),
+        short=(1.5, 2.25, 3.4, 5.0),
         lasting=(0.5, 1.0, 2.0, 4.0),
-        profile=(1.0, 0.85),
-        begin_short=0.0125,
+        profile=(1.0, 0.95),
+        begin_short=0.0145,
         begin_lasting=0.0001,
-        stay_short=0.2,
-        skip=0.01,
-        tail=0.47,
+        stay_short=0.15,
+        skip=0.015,
+        tail=0.5,
         stay_tail=0.3,
         tail_size=0.1,
-        cases=4.0,
-        tail_many=0.96,
-        stay_many=0.73,
+        cases=3.2,
+        tail_many=0.955,
+        stay_many=0.7,
+        stay_after=0.8,
+        after=0.25,
+        unseen=1.0,
         stay_lasting=0.95,
         resize=0.1,
         stay_level=0.5,
         wander=0.03,
         crowding=2.0,
-        fresh=4.0,
+        fresh=5.5,
     ),
     refit=4,
     young=16,
     noise_memory=0.998,
+    noise_prior=30.0,
+    noise_least=1.0,
     per_year=52.18,
 )
 

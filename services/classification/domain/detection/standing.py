@@ -11,7 +11,7 @@ from services.classification.domain.detection.families import Quota
 from services.classification.domain.detection.panel import Flags, Judged, Panel
 from services.classification.domain.detection.settings import SETTINGS
 
-VERSION = 3
+VERSION = 4
 CHUNK = 4096
 FROM = 1e-3
 """Share of periods from which on excursions of quiet slices are watched, for `Setup.alarms`: within the tables, and a hundred a day of
@@ -21,7 +21,7 @@ WATCHED, SETTLED = 91, 60
 excursions are half as frequent as they will be, and nothing is learnt from them."""
 _ARRAYS = ("blocks", "quiet", "by_weekday", "flat", "pattern", "posterior", "noise", "noise_mean", "dispersion")
 _OPEN = ("_before", "_week", "_means", "_calm", "_usual", "_ratios", "_next", "_vague")
-_FIT = ("beta", "covariance", "steps", "origin", "dispersion")
+_FIT = ("beta", "covariance", "steps", "origin", "dispersion", "year")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ LEVELS = np.array([-1.4, -1.0, -0.6, -0.2, 0.2, 0.7, 1.2, 1.8, 2.4])  # log10 of
 DISPERSIONS = np.array([1.05, 1.3, 1.7, 2.4, 4.0, 6.0])
 SCORES = np.array([0.3, 0.7, 1.0, 1.3, 1.6, 2.0, 2.3, 2.6, 3.0, 3.3])
 LEAN, LEANS_AT = 0.5, 5
-MOST = {"day": (-0.15, 0.15), "week": (0.0, 0.2)}
-"""How far a score may lean down and up; in weeks up alone costs less of what is found where an alarm finds less."""
+MOST = {"day": (-0.15, 0.15), "week": (-0.2, 0.1)}
+"""How far a score may lean down and up."""
 SHAPE = (len(LEVELS), len(DISPERSIONS), len(SCORES))
 
 
