@@ -15,9 +15,10 @@ from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import Kind
 from services.classification import tables
 from services.classification.bounding import bounded
+from services.classification.domain.slices import ATTRIBUTES, BASE, DEFAULT, FIRST, PEERED, Series, parse, stored
 from services.classification.domain.watch import differences, fresh_days
 
-WATCHED, PEERS = "touchpoint", "location"
+WATCHED, PEERS = BASE, PEERED.counts
 MONITOR = "monitor"
 """Name of its row among the watermarks; the sweep has one of its own."""
 NO_PROBLEM = {Kind.COMPLIMENT, Kind.SUGGESTION}
@@ -41,12 +42,18 @@ class Counted:
     occurred_at: datetime
     cause: str
     supplier: str | None
+    product: str = ""
+    team: str = ""
+    procedure: str = ""
+    component: str = ""
 
-    def groups(self) -> Iterable[Group]:
-        if self.counted:
-            yield WATCHED, self.motive, self.touchpoint, self.customer_id
-            if self.location:
-                yield PEERS, self.motive, self.location, self.customer_id
+    def groups(self, watched: Sequence[Series]) -> Iterable[Group]:
+        if not self.counted:
+            return
+        values = {name: getattr(self, name) or "" for name in ATTRIBUTES}
+        for series in watched:
+            if (where := series.of(values)) is not None:
+                yield series.counts, *stored(where), self.customer_id
 
 
 def counted_of(data: InteractionClassified, now: datetime, zone: ZoneInfo) -> Counted:
@@ -64,10 +71,24 @@ def counted_of(data: InteractionClassified, now: datetime, zone: ZoneInfo) -> Co
         occurred_at=occurred,
         cause=data.cause,
         supplier=data.supplier,
+        product=data.product or "",
+        team=data.team or "",
+        procedure=data.procedure or "",
+        component="" if data.component is None else str(data.component),
     )
 
 
-async def count(connection: AsyncConnection, facts: Sequence[Counted]) -> dict[SliceDay, tuple[int, int]]:
+def watched_of(series: Sequence[Series]) -> tuple[Series, ...]:
+    """What is counted: the first series, places for their comparison, and what is watched beside them; each count once."""
+    return tuple({one.counts: one for one in (FIRST, PEERED, *series)}.values())
+
+
+USUAL = watched_of(parse(DEFAULT))
+
+
+async def count(
+    connection: AsyncConnection, facts: Sequence[Counted], watched: Sequence[Series] = USUAL
+) -> dict[SliceDay, tuple[int, int]]:
     """Write contacts down and move the sums; what was added to each (fresh, contacts). Older revisions change nothing."""
     table = tables.contacts
     newest: dict[str, Counted] = {}
@@ -85,14 +106,14 @@ async def count(connection: AsyncConnection, facts: Sequence[Counted]) -> dict[S
     ]
     if not changes:
         return {}
-    changes = await bounded(connection, changes)
+    changes = await bounded(connection, changes, watched)
     after = {**known, **{fact.interaction_id: fact for fact in changes}}
     concerned: set[Group] = set()
     for fact in changes:
-        concerned.update(fact.groups())
+        concerned.update(fact.groups(watched))
         if (held := known.get(fact.interaction_id)) is not None:
-            concerned.update(held.groups())
-    old, new = _by_group(known.values(), concerned), _by_group(after.values(), concerned)
+            concerned.update(held.groups(watched))
+    old, new = _by_group(known.values(), concerned, watched), _by_group(after.values(), concerned, watched)
     added: dict[SliceDay, tuple[int, int]] = {}
     for group in concerned:
         series, motive, place, _ = group
@@ -112,10 +133,10 @@ async def _customers(connection: AsyncConnection, customers: set[str]) -> dict[s
     return {row.interaction_id: Counted(*row) for row in found}
 
 
-def _by_group(facts: Iterable[Counted], wanted: set[Group]) -> Mapping[Group, list[date]]:
+def _by_group(facts: Iterable[Counted], wanted: set[Group], watched: Sequence[Series]) -> Mapping[Group, list[date]]:
     found: dict[Group, list[date]] = defaultdict(list)
     for fact in facts:
-        for group in fact.groups():
+        for group in fact.groups(watched):
             if group in wanted:
                 found[group].append(fact.day)
     return found
@@ -145,15 +166,15 @@ async def _add(connection: AsyncConnection, added: Mapping[SliceDay, tuple[int, 
     await bulk.write(connection, tables.days, rows, key=keys, replaced=(), added=("fresh", "contacts"))
 
 
-def fold(facts: Iterable[Counted]) -> dict[SliceDay, tuple[int, int]]:
+def fold(facts: Iterable[Counted], watched: Sequence[Series] = USUAL) -> dict[SliceDay, tuple[int, int]]:
     """The sums as the contacts alone make them, newest revision of each: what the table must hold."""
     newest: dict[str, Counted] = {}
     for fact in facts:
         if fact.interaction_id not in newest or newest[fact.interaction_id].revision < fact.revision:
             newest[fact.interaction_id] = fact
-    groups = {group for fact in newest.values() for group in fact.groups()}
+    groups = {group for fact in newest.values() for group in fact.groups(watched)}
     total: dict[SliceDay, tuple[int, int]] = {}
-    for (series, motive, place, _), days in _by_group(newest.values(), groups).items():
+    for (series, motive, place, _), days in _by_group(newest.values(), groups, watched).items():
         for day, (fresh, contacts) in _sums(days).items():
             held = total.get((series, motive, place, day), (0, 0))
             total[series, motive, place, day] = (held[0] + fresh, held[1] + contacts)

@@ -29,7 +29,7 @@ from services.classification.escalating import Escalating
 NO_PROBLEM = {Kind.COMPLIMENT, Kind.SUGGESTION}
 DIMENSIONS = (
     "motive", "cause", "channel", "touchpoint", "location", "product", "team", "agent", "supplier", "segment", "procedure",
-    "norm", "severity",
+    "norm", "severity", "component",
 )  # fmt: skip
 """What a finding's slice may name."""
 CHUNK = 500

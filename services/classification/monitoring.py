@@ -24,11 +24,13 @@ from libs.events.offload import in_turns, offload
 from libs.events.store import Cause, Unit
 from libs.events.timers import Timer
 from services.classification import inputs, tables
-from services.classification.counting import PEERS, WATCHED, SliceDay, count, counted_of
+from services.classification.counting import PEERS, SliceDay, count, counted_of, watched_of
 from services.classification.domain.exposures import Exposures, Figure, changed
 from services.classification.domain.monitor import Rules
 from services.classification.domain.peers import Peers
+from services.classification.domain.slices import DEFAULT, Series, parse
 from services.classification.domain.watch import MAX_DAYS, Watch, complete_from
+from services.classification.recounting import recount
 from services.classification.verdicts import Publisher
 from services.classification.waiting import Waiting
 
@@ -52,8 +54,13 @@ class Mark:
 class Monitor:
     """One service's monitor. Handlers of one consumer group and the timers call it, one at a time (they share a database)."""
 
-    def __init__(self, rules: Rules, waiting: Waiting, publisher: Publisher) -> None:
+    def __init__(
+        self, rules: Rules, waiting: Waiting, publisher: Publisher, series: Sequence[Series] = parse(DEFAULT)
+    ) -> None:
         self._rules, self._waiting, self._publisher = rules, waiting, publisher
+        self._counted = watched_of(series)
+        self._watched = {one.counts: one for one in series}
+        self._complete = False  # whether all that was counted is counted in each of these series
         self._watch: Watch | None = None
         self._peers: Peers | None = None
         self._stamp: str | None = None
@@ -72,7 +79,8 @@ class Monitor:
         mark = await self._mark(unit.connection)
         fresh = self._is_fresh(mark)
         counted = [counted_of(fact, unit.now, self._waiting.zone) async for fact in in_turns(facts)]
-        added = await count(unit.connection, counted)
+        await self._complete_counts(unit.connection)
+        added = await count(unit.connection, counted, self._counted)
         if not facts:
             return
         latest = max(min(fact.occurred_at, unit.now) for fact in facts).astimezone(self._waiting.zone).date()
@@ -122,6 +130,7 @@ class Monitor:
             mark = await self._mark(unit.connection)
             if mark is None:
                 return
+            await self._complete_counts(unit.connection)
             await self._bring_up(unit.connection, {}, fresh=self._is_fresh(mark), first=False)
             if gathered:
                 mark.gathering = False
@@ -144,10 +153,7 @@ class Monitor:
             assert self._watch is not None
             assert self._peers is not None
             for (series, motive, place, day), (more, contacts) in sorted(added.items()):
-                if series == WATCHED:
-                    self._watch.add((motive, place), day, more, contacts)
-                else:
-                    self._peers.add(motive, place, day, more)
+                self._add(self._watch, self._peers, series, motive, place, day, more, contacts)
         else:
             self._watch, self._peers = await self._load(connection)
 
@@ -163,11 +169,22 @@ class Monitor:
         query = select(table.c.series, table.c.motive, table.c.place, table.c.day, table.c.fresh, table.c.contacts)
         query = query.where(table.c.day >= since).order_by(table.c.day, table.c.motive, table.c.place)
         for series, motive, place, day, more, contacts in await connection.execute(query):
-            if series == WATCHED:
-                watch.add((motive, place), day, more, contacts)
-            elif series == PEERS:
-                peers.add(motive, place, day, more)
+            self._add(watch, peers, series, motive, place, day, more, contacts)
         return watch, peers
+
+    def _add(
+        self, watch: Watch, peers: Peers, counts: str, motive: str, place: str, day: date, more: int, contacts: int
+    ) -> None:
+        if (series := self._watched.get(counts)) is not None:
+            watch.add(series.slice_of(motive, place), day, more, contacts)
+        if counts == PEERS:
+            peers.add(motive, place, day, more)
+
+    async def _complete_counts(self, connection: AsyncConnection) -> None:
+        """Series that were not watched before are counted from the contacts there are. Once a process."""
+        if not self._complete:
+            await recount(connection, self._counted)
+            self._complete = True
 
     async def _judge(self, unit: Unit, mark: Mark, cause: Event | Cause) -> None:
         target = min(self._waiting.closed(mark.seen, unit.now), mark.latest + AFTERMATH)

@@ -150,12 +150,16 @@ contacts = Table(
     Column("occurred_at", UtcDateTime, nullable=False),
     Column("cause", String, nullable=False),
     Column("supplier", String),
+    Column("product", String, nullable=False),
+    Column("team", String, nullable=False),
+    Column("procedure", String, nullable=False),
+    Column("component", String, nullable=False),
     Index("contacts_customer", "customer_id"),
     Index("contacts_place", "motive", "location", "day"),
     Index("contacts_slice", "motive", "touchpoint", "day"),
 )
 
-# Their sums: fresh complainants and contacts per slice and day. `series`: touchpoint (watched) or location (peers).
+# Their sums: fresh complainants and contacts per slice and day. `series`: as `domain/slices.py` names counts.
 days = Table(
     "days",
     metadata,
@@ -180,7 +184,7 @@ watermarks = Table(
     Column("gathering", Boolean, nullable=False),  # a timer will judge
 )
 
-# Episodes as they were last published.
+# Episodes as they were last published. `steps`: verdict, day, window's end, count; `data`: the newest event.
 verdicts = Table(
     "verdicts",
     metadata,
@@ -195,8 +199,8 @@ verdicts = Table(
     Column("nature", String, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("withdrawn", Boolean, nullable=False),
-    Column("steps", JSON, nullable=False),  # what was published: verdict, day, window's end, count
-    Column("data", JSON, nullable=False),  # the newest event as published
+    Column("steps", JSON, nullable=False),
+    Column("data", JSON, nullable=False),
     Index("verdicts_slice", "series", "motive", "place"),
 )
 
@@ -254,6 +258,7 @@ particulars = Table(
     Column("procedure_version", Integer),
     Column("norm", String),
     Column("signed", Boolean),
+    Column("component", String),
     Index("particulars_motive", "motive", "occurred_at"),
     Index("particulars_customer", "customer_id", "occurred_at"),
 )

@@ -1,5 +1,6 @@
 """A slice moved: of which failure is it? An open one that explains it, or a new one and the narrowest name for that. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -9,6 +10,8 @@ import numpy as np
 from services.classification.domain.localisation import Contact, Open, Rules, localise, silenced, window
 from services.classification.domain.localisation.findings import RENAME
 from services.classification.domain.localisation.model import Model
+from services.classification.domain.localisation.windows import OTHER
+from services.classification.domain.slices import WHY
 
 DIMENSIONS = ("motive", "touchpoint", "location", "product", "team", "supplier", "channel", "segment", "agent")
 """Attributes a finding may be named by."""
@@ -21,6 +24,8 @@ PAST = 26
 """Windows of a week before it that say what is usual; of two weeks half as many."""
 TOGETHER = 0.9
 """Share of a broader set's complainants that the moved slice holds, from which on it is no other set."""
+MEMBER = 0.5
+"""Share of a wide slice's excess from which on it belongs to an open finding."""
 RULES = Rules(protected=PROTECTED)
 
 
@@ -63,7 +68,12 @@ def narrow(
     found = look.findings[number]
     if found.same_as is not None:
         return Narrowed(dict(moved), held[found.same_as])
-    where = {name: values[0] for name, values in found.where.items() if len(values) == 1 and values[0]}
+    # The rarer values together are several too, unless it is them that moved.
+    where = {
+        name: values[0]
+        for name, values in found.where.items()
+        if len(values) == 1 and values[0] and (values[0] != OTHER or moved.get(name) == OTHER)
+    }
     if where.items() < moved.items():
         # Attributes that always come together are one name to the search, the shorter; what is watched under both keeps both.
         leaves = np.asarray(found.leaves, dtype=np.int64)
@@ -80,3 +90,64 @@ def narrow(
         if inner < outer + RENAME:
             return Narrowed(dict(moved))
     return Narrowed(where or dict(moved))
+
+
+def member_of(
+    contacts: Sequence[Contact],
+    through: date,
+    days: int,
+    moved: Mapping[str, str],
+    open_findings: Sequence[Mapping[str, str]],
+) -> int | None:
+    """Number of the open finding in which most of what `moved` has above its half year lies; None where it is less than `MEMBER` of it.
+
+    Complainants of the `days` up to `through`, beside the mean of as many windows as there are (half a year, one window left out).
+    """
+    span = SHORT if days <= SHORT else LONG
+    windows = PAST * SHORT // span
+    inside: dict[int, list[set[str]]] = {}
+    oldest = 0
+    for contact in contacts:
+        back = (through - contact.day).days // span
+        if back < 0:
+            continue
+        oldest = max(oldest, back)
+        if (
+            back == 1
+            or back > windows + 1
+            or any(contact.values.get(name, "") != value for name, value in moved.items())
+        ):
+            continue
+        sets = inside.setdefault(back, [set() for _ in range(len(open_findings) + 1)])
+        sets[-1].add(contact.customer)
+        for number, where in enumerate(open_findings):
+            if all(contact.values.get(name, "") == value for name, value in where.items()):
+                sets[number].add(contact.customer)
+    past = max(min(windows, oldest - 1), 1)
+    excess = [
+        float(len(inside[0][number])) - sum(len(sets[number]) for back, sets in inside.items() if back > 1) / past
+        if 0 in inside
+        else 0.0
+        for number in range(len(open_findings) + 1)
+    ]
+    best = max(range(len(open_findings)), key=lambda number: (excess[number], -number), default=None)
+    return best if best is not None and excess[best] > 0 and excess[best] >= MEMBER * excess[-1] else None
+
+
+def placed(contacts: Iterable[Contact], first: date, last: date, moved: Mapping[str, str]) -> dict[str, str]:
+    """Where a rise of a cause, a component or a procedure lies: the motive, and the contact point, that nine of ten of its complainants
+    of these days have. The slice itself where they have none in common."""
+    inside = {
+        (contact.customer, tuple((name, contact.values.get(name, "")) for name in ("motive", "touchpoint")))
+        for contact in contacts
+        if first <= contact.day <= last and all(contact.values.get(name) == value for name, value in moved.items())
+    }
+    found: dict[str, str] = {name: value for name, value in moved.items() if name not in WHY}
+    for place, name in enumerate(("motive", "touchpoint")):
+        if name in found or not inside:
+            continue
+        seen = Counter(values[place][1] for _, values in inside)
+        value, number = min(seen.items(), key=lambda item: (-item[1], item[0]))
+        if value and number >= TOGETHER * len(inside):
+            found[name] = value
+    return found if "motive" in found else dict(moved)

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from services.classification.domain.episodes import Episode, Numbers, Signal, step
 from services.classification.domain.judges import BEHIND, GAP, GENERATION, YOUNG, Judges, Lane
 from services.classification.domain.monitor import CALM_LEVEL, Counts, Rules
+from services.classification.domain.slices import Slice, family, is_base
 
-Key = tuple[str, ...]  # values of a slice's dimensions, in a fixed order
+Key = Slice
 
 MAX_DAYS = 1_830
 """Five years are read: what the last two of them say depends on the three before. Older facts tell nothing about today."""
@@ -43,6 +44,7 @@ class Watch:
     _last: tuple[int, tuple[list[int], Lane, Lane]] | None = None
     _heard: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _family: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _wide: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     _recorded: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def add(self, key: Key, day: date, fresh: int, contacts: int) -> None:
@@ -115,7 +117,10 @@ class Watch:
         if self.origin is None or (key is not None and key not in self.index):
             return 0
         first, last = max(self._column(since), 0), self._column(until) + 1
-        rows = self.fresh[: len(self.keys)] if key is None else self.fresh[self.index[key] : self.index[key] + 1]
+        if key is None:
+            rows = self.fresh[[number for number, one in enumerate(self.keys) if is_base(one)]]
+        else:
+            rows = self.fresh[self.index[key] : self.index[key] + 1]
         return int(rows[:, first : max(last, first)].sum())
 
     def baseline(self, key: Key, column: int, lane: str) -> list[float]:
@@ -126,11 +131,13 @@ class Watch:
         return [float(value) for value in counts[self.index[key], start:end]]
 
     def _look_over(self) -> None:
-        """What is known of all slices before days are judged: since when each was heard of, whose motive it is, recorded days."""
+        """What is known of all slices before days are judged: since when each was heard of, its family, recorded days."""
         seen = self.contacts[: len(self.keys)] > 0
         self._heard = np.where(seen.any(axis=1), seen.argmax(axis=1), seen.shape[1])
-        motives = {motive: number for number, motive in enumerate(sorted({key[0] for key in self.keys}))}
-        self._family = np.array([motives[key[0]] for key in self.keys], dtype=np.int64)
+        self._wide = np.array([not is_base(key) for key in self.keys], dtype=bool)
+        families = [family(key) for key in self.keys]
+        number = {one: place for place, one in enumerate(sorted(set(families)))}
+        self._family = np.array([number[one] for one in families], dtype=np.int64)
         self._recorded = np.asarray(seen.any(axis=0))
 
     def _bring(self, column: int) -> tuple[list[int], Lane, Lane]:
@@ -152,7 +159,7 @@ class Watch:
             if judges.at < judges.begin:
                 fresh = contacts = np.zeros(len(self.keys))
             alive = self._heard <= at
-            lanes = judges.step(fresh, contacts - fresh, alive, self._family)
+            lanes = judges.step(fresh, contacts - fresh, alive, self._family, self._wide)
         assert lanes is not None
         found = ([int(row) for row in np.flatnonzero(alive)], *lanes)
         self._last = (column, found)
