@@ -6,7 +6,7 @@ and by `GET /classification/v1/monitors` (`bounded`).
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.classification import tables
 from services.classification.domain.localisation.windows import OTHER
-from services.classification.domain.slices import ATTRIBUTES, Series, stored
+from services.classification.domain.slices import Series
 
 if TYPE_CHECKING:
     from services.classification.counting import Counted
@@ -28,7 +28,7 @@ FREE = ("touchpoint", "location", "product", "team", "supplier", "procedure")
 """Attributes that come from outside as they are; of a motive or a cause there are as many as the rulebook has."""
 CHUNK = 400
 
-__all__ = ["FREE", "MOST", "MOST_SLICES", "OTHER", "bounded", "most_of"]
+__all__ = ["FREE", "MOST", "MOST_SLICES", "OTHER", "Bounds", "most_of"]
 
 logger = logging.getLogger("lazo.classification")
 
@@ -39,41 +39,39 @@ def most_of(series: Series) -> int:
     return MOST_SLICES.get(series.counts, MOST)
 
 
-async def bounded(
-    connection: AsyncConnection, facts: Sequence["Counted"], watched: Sequence[Series]
-) -> list["Counted"]:
-    """The facts, those that would make a slice too many at `OTHER`."""
-    free = [one for one in watched if any(name in FREE for name in one.dims)]
-    keys = [_keys(fact, free) for fact in facts]
-    wanted = {key for own in keys for key in own.values()}
-    new = wanted - await _known(connection, sorted(wanted))
-    for one in free:
-        mine = sorted(key for key in new if key[0] == one.counts)
-        if not mine:
-            continue
-        over = set(mine[max(0, most_of(one) - await _count(connection, one.counts)) :])
-        if over:
-            logger.warning(
-                "%s has %d slices already: %d new ones are counted as %r", one.name, most_of(one), len(over), OTHER
-            )
-            facts = [
-                _moved(fact, one) if own.get(one.counts) in over else fact
-                for fact, own in zip(facts, keys, strict=True)
-            ]
-    return list(facts)
+class Bounds:
+    """Remembers which slices there are, which only ever become more: one that is known costs no question."""
+
+    def __init__(self) -> None:
+        self._known: set[Key] = set()
+
+    async def apply(
+        self, connection: AsyncConnection, facts: Sequence["Counted"], watched: Sequence[Series]
+    ) -> list["Counted"]:
+        """The facts, those that would make a slice too many at `OTHER`."""
+        free = [one for one in watched if any(name in FREE for name in one.dims)]
+        keys = [set(fact.slices(free)) for fact in facts]
+        new = set().union(*keys) - self._known
+        if new:
+            found = await _known(connection, sorted(new))
+            self._known |= found
+            new -= found
+        for one in free:
+            # What is at `OTHER` already has a slice there, or makes one that is not counted as one.
+            mine = sorted(key for key in new if key[0] == one.counts and _free(key, one))
+            if not mine:
+                continue
+            over = set(mine[max(0, most_of(one) - await _count(connection, one.counts)) :])
+            if over:
+                logger.warning(
+                    "%s has %d slices already: %d new ones are counted as %r", one.name, most_of(one), len(over), OTHER
+                )
+                facts = [_moved(fact, one) if own & over else fact for fact, own in zip(facts, keys, strict=True)]
+        return list(facts)
 
 
-def _keys(fact: "Counted", series: Iterable[Series]) -> dict[str, Key]:
-    if not fact.counted:
-        return {}
-    values = {name: getattr(fact, name) or "" for name in ATTRIBUTES}
-    slices = {one.counts: one.of(values) for one in series}
-    # What is at `OTHER` already has a slice there, and makes no other.
-    return {
-        counts: (counts, *stored(where))
-        for counts, where in slices.items()
-        if where is not None and not any(value in {"", OTHER} for name, value in where if name in FREE)
-    }
+def _free(key: Key, series: Series) -> bool:
+    return not any(value in {"", OTHER} for name, value in series.slice_of(*key[1:]) if name in FREE)
 
 
 def _moved(fact: "Counted", series: Series) -> "Counted":

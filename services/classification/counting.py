@@ -14,8 +14,8 @@ from libs.events import bulk
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import Kind
 from services.classification import tables
-from services.classification.bounding import bounded
-from services.classification.domain.slices import ATTRIBUTES, BASE, DEFAULT, FIRST, PEERED, Series, parse, stored
+from services.classification.bounding import Bounds
+from services.classification.domain.slices import ATTRIBUTES, BASE, DEFAULT, FIRST, PEERED, Series, parse
 from services.classification.domain.watch import differences, fresh_days
 
 WATCHED, PEERS = BASE, PEERED.counts
@@ -25,6 +25,7 @@ NO_PROBLEM = {Kind.COMPLIMENT, Kind.SUGGESTION}
 
 SliceDay = tuple[str, str, str, date]  # series, motive, place, day
 Group = tuple[str, str, str, str]  # series, motive, place, customer
+Key = tuple[str, str, str]  # series, motive, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,12 @@ class Counted:
     procedure: str = ""
     component: str = ""
 
-    def groups(self, watched: Sequence[Series]) -> Iterable[Group]:
+    def slices(self, watched: Sequence[Series]) -> list[Key]:
+        """Where it is counted."""
         if not self.counted:
-            return
+            return []
         values = {name: getattr(self, name) or "" for name in ATTRIBUTES}
-        for series in watched:
-            if (where := series.of(values)) is not None:
-                yield series.counts, *stored(where), self.customer_id
+        return [row for series in watched if (row := series.row_of(values)) is not None]
 
 
 def counted_of(data: InteractionClassified, now: datetime, zone: ZoneInfo) -> Counted:
@@ -87,7 +87,10 @@ USUAL = watched_of(parse(DEFAULT))
 
 
 async def count(
-    connection: AsyncConnection, facts: Sequence[Counted], watched: Sequence[Series] = USUAL
+    connection: AsyncConnection,
+    facts: Sequence[Counted],
+    watched: Sequence[Series] = USUAL,
+    bounds: Bounds | None = None,
 ) -> dict[SliceDay, tuple[int, int]]:
     """Write contacts down and move the sums; what was added to each (fresh, contacts). Older revisions change nothing."""
     table = tables.contacts
@@ -106,14 +109,14 @@ async def count(
     ]
     if not changes:
         return {}
-    changes = await bounded(connection, changes, watched)
+    changes = await (bounds or Bounds()).apply(connection, changes, watched)
     after = {**known, **{fact.interaction_id: fact for fact in changes}}
     concerned: set[Group] = set()
+    old, new = _by_group(known.values(), watched), _by_group(after.values(), watched)
     for fact in changes:
-        concerned.update(fact.groups(watched))
-        if (held := known.get(fact.interaction_id)) is not None:
-            concerned.update(held.groups(watched))
-    old, new = _by_group(known.values(), concerned, watched), _by_group(after.values(), concerned, watched)
+        for each in (fact, known.get(fact.interaction_id)):
+            if each is not None:
+                concerned.update((*key, each.customer_id) for key in each.slices(watched))
     added: dict[SliceDay, tuple[int, int]] = {}
     for group in concerned:
         series, motive, place, _ = group
@@ -133,16 +136,17 @@ async def _customers(connection: AsyncConnection, customers: set[str]) -> dict[s
     return {row.interaction_id: Counted(*row) for row in found}
 
 
-def _by_group(facts: Iterable[Counted], wanted: set[Group], watched: Sequence[Series]) -> Mapping[Group, list[date]]:
+def _by_group(facts: Iterable[Counted], watched: Sequence[Series]) -> Mapping[Group, list[date]]:
     found: dict[Group, list[date]] = defaultdict(list)
     for fact in facts:
-        for group in fact.groups(watched):
-            if group in wanted:
-                found[group].append(fact.day)
+        for key in fact.slices(watched):
+            found[*key, fact.customer_id].append(fact.day)
     return found
 
 
 def _sums(days: Sequence[date]) -> dict[date, tuple[int, int]]:
+    if len(days) == 1:
+        return {days[0]: (1, 1)}
     fresh = fresh_days(days)
     return {day: (int(day in fresh), days.count(day)) for day in set(days)}
 
@@ -172,9 +176,8 @@ def fold(facts: Iterable[Counted], watched: Sequence[Series] = USUAL) -> dict[Sl
     for fact in facts:
         if fact.interaction_id not in newest or newest[fact.interaction_id].revision < fact.revision:
             newest[fact.interaction_id] = fact
-    groups = {group for fact in newest.values() for group in fact.groups(watched)}
     total: dict[SliceDay, tuple[int, int]] = {}
-    for (series, motive, place, _), days in _by_group(newest.values(), groups, watched).items():
+    for (series, motive, place, _), days in _by_group(newest.values(), watched).items():
         for day, (fresh, contacts) in _sums(days).items():
             held = total.get((series, motive, place, day), (0, 0))
             total[series, motive, place, day] = (held[0] + fresh, held[1] + contacts)

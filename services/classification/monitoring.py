@@ -24,6 +24,7 @@ from libs.events.offload import in_turns, offload
 from libs.events.store import Cause, Unit
 from libs.events.timers import Timer
 from services.classification import inputs, tables
+from services.classification.bounding import Bounds
 from services.classification.counting import PEERS, SliceDay, count, counted_of, watched_of
 from services.classification.domain.exposures import Exposures, Figure, changed
 from services.classification.domain.monitor import Rules
@@ -60,6 +61,7 @@ class Monitor:
         self._rules, self._waiting, self._publisher = rules, waiting, publisher
         self._counted = watched_of(series)
         self._watched = {one.counts: one for one in series}
+        self._bounds = Bounds()
         self._complete = False  # whether all that was counted is counted in each of these series
         self._watch: Watch | None = None
         self._peers: Peers | None = None
@@ -80,7 +82,7 @@ class Monitor:
         fresh = self._is_fresh(mark)
         counted = [counted_of(fact, unit.now, self._waiting.zone) async for fact in in_turns(facts)]
         await self._complete_counts(unit.connection)
-        added = await count(unit.connection, counted, self._counted)
+        added = await count(unit.connection, counted, self._counted, self._bounds)
         if not facts:
             return
         latest = max(min(fact.occurred_at, unit.now) for fact in facts).astimezone(self._waiting.zone).date()
