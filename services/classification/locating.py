@@ -8,15 +8,17 @@ from typing import Any
 from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.events.catalogue.findings import Verdict
+from libs.events.catalogue.findings import Verdict, VerdictReached
 from libs.events.offload import offload
 from services.classification import tables
 from services.classification.counting import PEERS
 from services.classification.desk import open_for, slice_key
 from services.classification.domain.localisation import Contact
 from services.classification.domain.narrowing import DIMENSIONS, member_of, narrow, placed, reach
+from services.classification.domain.natures import Reading
 from services.classification.domain.slices import WHY
 from services.classification.joining import DIMENSIONS as HELD
+from services.classification.joining import within
 from services.classification.waiting import Waiting
 
 
@@ -83,20 +85,21 @@ class Locating:
         # A place that was bad from the beginning is in what is expected already, and explains no rise.
         open_ = [one for one in open_ if one.series != PEERS]
         days = (moved.last - moved.first).days + 1
-        contacts = await self._contacts(connection, moved.last, reach(days))
         where = moved.where
         if moved.wide:
+            own = await _contacts(connection, moved.last, reach(days), self._waiting, where)
             told = [one.slice for one in open_]
-            number = await offload(member_of, contacts, moved.last, days, where, told)
+            number = await offload(member_of, own, moved.last, days, where, told)
             if number is not None:
                 return Home(open_[number].finding_id, open_[number].slice, known=True)
-        if where.keys() & WHY:
-            where = placed(contacts, moved.first, moved.last, where)
-            held = await open_for(connection, slice_key(where))
-            if held is not None:
-                return Home(held, where, known=True)
-            if where == moved.where:
-                return Home(finding_id, where, known=False)
+            if where.keys() & WHY:
+                where = placed(own, moved.first, moved.last, where)
+                held = await open_for(connection, slice_key(where))
+                if held is not None:
+                    return Home(held, where, known=True)
+                if where == moved.where:
+                    return Home(finding_id, where, known=False)
+        contacts = await self._contacts(connection, moved.last, reach(days))
         found = await offload(narrow, contacts, moved.last, days, where, [one.slice for one in open_])
         if found.known is not None:
             one = open_[found.known]
@@ -132,11 +135,24 @@ def _member(series: str, motive: str, place: str) -> Select[Any]:
     )
 
 
-async def _contacts(connection: AsyncConnection, through: date, days: int, waiting: Waiting) -> Sequence[Contact]:
+async def read_before(connection: AsyncConnection, finding_id: str) -> Reading | None:
+    """What the evidence of a finding's own verdict said of its nature: its members are not read again one by one."""
+    table, v = tables.findings, tables.verdicts
+    query = select(v.c.data).join(table, table.c.verdict_id == v.c.verdict_id).where(table.c.finding_id == finding_id)
+    row = (await connection.execute(query)).first()
+    if row is None:
+        return None
+    said = VerdictReached.model_validate(row.data)
+    return Reading(said.nature, said.natures, said.reasons)
+
+
+async def _contacts(
+    connection: AsyncConnection, through: date, days: int, waiting: Waiting, where: Mapping[str, str] | None = None
+) -> Sequence[Contact]:
     p = tables.particulars
     start, end = waiting.midnight(through - timedelta(days=days - 1)), waiting.midnight(through + timedelta(days=1))
     query = select(p.c.occurred_at, p.c.customer_id, *(p.c[name] for name in HELD)).where(
-        p.c.counted, p.c.occurred_at >= start, p.c.occurred_at < end
+        p.c.counted, p.c.occurred_at >= start, p.c.occurred_at < end, *within(where or {})
     )
     rows = (await connection.execute(query.order_by(p.c.interaction_id))).all()
     return await offload(_made, rows, waiting)

@@ -28,7 +28,7 @@ from services.classification.domain.slices import PEERED, by_name, series_at, st
 from services.classification.domain.slices import named as named_by
 from services.classification.domain.watch import Key, Watch, numbers_of
 from services.classification.evidence import Window, collect
-from services.classification.locating import Locating, Moved, is_member
+from services.classification.locating import Locating, Moved, is_member, read_before
 from services.classification.peer_verdicts import evaluation as chronic_evaluation
 from services.classification.peer_verdicts import give_back, standing, take_back, to_look_at
 from services.classification.sweeping import SWEPT, Sweeping
@@ -318,20 +318,16 @@ class Publisher:
         where = named_by((series or PEERED).slice_of(judged.motive, judged.place))
         home = None
         if judged.verdict is Verdict.SYSTEMIC:
-            moved = Moved(
-                judged.series,
-                judged.motive,
-                judged.place,
-                where,
-                judged.first,
-                judged.last,
-                judged.series == PEERS,
-                wide,
-            )
+            which, chronic_ = (judged.series, judged.motive, judged.place), judged.series == PEERS
+            moved = Moved(*which, where, judged.first, judged.last, chronic_, wide)
             home = await self._locating.home(unit.connection, moved, judged.finding_id)
         named = where if home is None else home.where
         window = Window(named, judged.first, judged.last, chronic=judged.series == PEERS)
-        reading = read(await collect(unit.connection, window, book, self._waiting, unit.now))
+        reading = None
+        if wide and home is not None and home.known:
+            reading = await read_before(unit.connection, home.finding_id)
+        if reading is None:
+            reading = read(await collect(unit.connection, window, book, self._waiting, unit.now))
         evaluation = judged.evaluation.model_copy(
             update={"customers": contacts.customers, "contacts": contacts.contacts}
         )

@@ -20,9 +20,18 @@ def upgrade() -> None:
             batch_op.add_column(sa.Column(name, sa.String(), server_default="", nullable=False))
     op.add_column("particulars", sa.Column("component", sa.String(), nullable=True))
     # What was counted before is counted anew in the new series when the service starts: by what is written down of it here.
-    for name in HELD:
-        value = f'SELECT p."{name}" FROM particulars p WHERE p.interaction_id = contacts.interaction_id'
-        op.execute(f"UPDATE contacts SET \"{name}\" = COALESCE(({value}), '')")
+    contacts = sa.table("contacts", sa.column("interaction_id"), *(sa.column(name) for name in HELD))
+    particulars = sa.table("particulars", sa.column("interaction_id"), *(sa.column(name) for name in HELD))
+    known = {
+        name: sa.func.coalesce(
+            sa.select(particulars.c[name])
+            .where(particulars.c.interaction_id == contacts.c.interaction_id)
+            .scalar_subquery(),
+            "",
+        )
+        for name in HELD
+    }
+    op.execute(sa.update(contacts).values(known))
     with op.batch_alter_table("contacts", schema=None) as batch_op:
         for name in NAMES:
             batch_op.alter_column(name, existing_type=sa.String(), existing_nullable=False, server_default=None)
