@@ -29,7 +29,7 @@ from services.classification.counting import PEERS, SliceDay, count, counted_of,
 from services.classification.domain.exposures import Exposures, Figure, changed
 from services.classification.domain.monitor import Rules
 from services.classification.domain.peers import Peers
-from services.classification.domain.slices import DEFAULT, Series, parse
+from services.classification.domain.slices import DEFAULT, Series, Slice, parse
 from services.classification.domain.watch import MAX_DAYS, Watch, complete_from
 from services.classification.recounting import recount
 from services.classification.verdicts import Publisher
@@ -170,9 +170,23 @@ class Monitor:
             watch.complete_from = complete_from(since)
         query = select(table.c.series, table.c.motive, table.c.place, table.c.day, table.c.fresh, table.c.contacts)
         query = query.where(table.c.day >= since).order_by(table.c.day, table.c.motive, table.c.place)
-        for series, motive, place, day, more, contacts in await connection.execute(query):
-            self._add(watch, peers, series, motive, place, day, more, contacts)
+        # Millions of rows after years: never in the way of the requests that are answered meanwhile.
+        rows = (await connection.execute(query)).all()
+        await offload(self._fill, watch, peers, rows)
         return watch, peers
+
+    def _fill(self, watch: Watch, peers: Peers, rows: Sequence[Any]) -> None:
+        held: dict[tuple[str, str, str], Slice] = {}
+        found: list[tuple[Slice, date, int, int]] = []
+        for counts, motive, place, day, more, contacts in rows:
+            if (series := self._watched.get(counts)) is not None:
+                key = held.get((counts, motive, place))
+                if key is None:
+                    key = held[counts, motive, place] = series.slice_of(motive, place)
+                found.append((key, day, more, contacts))
+            if counts == PEERS:
+                peers.add(motive, place, day, more)
+        watch.fill(found)
 
     def _add(
         self, watch: Watch, peers: Peers, counts: str, motive: str, place: str, day: date, more: int, contacts: int

@@ -51,9 +51,9 @@ TAIL = 0.75
 """By how much more odds are e times rarer beyond the tables, until the operation's own slices have told: the upper quartile of that slope
 over the tables' levels and dispersions (median 0.63). Ville's bound would be 1, which the filter's odds hardly reach where hundreds of
 slices are watched: as events may end any day, they stay near 5 between days that say much."""
-WIDE_SHARE = 0.5
-"""Of the false alarms asked for, what goes to the series beside the first: they are many more, and what they find is found a week later by
-the sweep."""
+WIDE_SHARE = 0.2
+"""Of the false alarms asked for, what the series beside the first may give: 0.6 a year of the usual 3, as many as the weekly sweep. A failure
+raises several of them at once, so that a stricter level costs them little."""
 MOST_SHARE = 0.6
 """A slice with more of all complainants than this is not judged beside the others: nothing is left to tell what all share."""
 COMMON_DAYS, COMMON_PRIOR, COMMON_LEAST, COMMON_MOST = 7, 60.0, 0.4, 2.5
@@ -63,6 +63,8 @@ CAREFUL_Z = 1.645
 """A day alone is judged by the upper end of its slice's dispersion φ: φ (1 + z √(2 / (complainants so far + 1)))."""
 KNOWN_DAYS = 7
 FAILING_DAYS = 28
+"""Slices of a family in which something alarmed so lately tell nothing of quiet ones. One failure lasts in twenty wide slices: after six
+weeks of two planted ones the operation's own tail had learnt their odds as usual, and no wide slice ever alarmed again that year."""
 LONG_AGO = -1_000_000
 ROOM = (GENERATION + BEHIND + 1) * 7
 KEPT = (0, 1, 2, 4, 8, 16, 32, 64)

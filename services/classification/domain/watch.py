@@ -59,6 +59,21 @@ class Watch:
         if self.through is not None and day <= self.through:
             self._dirty = day if self._dirty is None else min(self._dirty, day)
 
+    def fill(self, rows: Sequence[tuple[Key, date, int, int]]) -> None:
+        """The same for many at once, before anything is judged; in whatever order. A restart reads millions of them."""
+        if not rows:
+            return
+        if self.origin is not None:
+            raise ValueError("there are counts already")
+        self.origin = min(day for _, day, _, _ in rows)
+        first = self.origin.toordinal()
+        places = [(self.index.setdefault(key, len(self.index)), day.toordinal() - first) for key, day, _, _ in rows]
+        self.keys = list(self.index)
+        row, column = np.array(places, dtype=np.int64).T
+        self._grow(len(self.keys), int(column.max()) + 1)
+        np.add.at(self.fresh, (row, column), np.array([one[2] for one in rows], dtype=np.int64))
+        np.add.at(self.contacts, (row, column), np.array([one[3] for one in rows], dtype=np.int64))
+
     def advance(self, through: date) -> set[Key]:
         """Judge every day up to `through` that is not judged yet or was corrected; the slices whose episodes may differ."""
         if self.origin is None:
