@@ -32,6 +32,7 @@ from services.classification.domain.peers import Peers
 from services.classification.domain.slices import DEFAULT, Series, Slice, parse
 from services.classification.domain.watch import MAX_DAYS, Watch, complete_from
 from services.classification.recounting import recount
+from services.classification.snapshots import Snapshots
 from services.classification.verdicts import Publisher
 from services.classification.waiting import Waiting
 
@@ -62,6 +63,7 @@ class Monitor:
         self._counted = watched_of(series)
         self._watched = {one.counts: one for one in series}
         self._bounds = Bounds()
+        self._snapshots = Snapshots(rules, series, str(waiting.zone))
         self._complete = False  # whether all that was counted is counted in each of these series
         self._watch: Watch | None = None
         self._peers: Peers | None = None
@@ -83,6 +85,8 @@ class Monitor:
         counted = [counted_of(fact, unit.now, self._waiting.zone) async for fact in in_turns(facts)]
         await self._complete_counts(unit.connection)
         added = await count(unit.connection, counted, self._counted, self._bounds)
+        if added:
+            await self._snapshots.spoil(unit.connection, min(day for *_, day in added))
         if not facts:
             return
         latest = max(min(fact.occurred_at, unit.now) for fact in facts).astimezone(self._waiting.zone).date()
@@ -168,6 +172,7 @@ class Monitor:
         since = mark.latest - timedelta(days=MAX_DAYS)
         if (await connection.execute(select(table.c.day).where(table.c.day < since).limit(1))).first() is not None:
             watch.complete_from = complete_from(since)
+        await self._snapshots.resume(connection, watch)
         query = select(table.c.series, table.c.motive, table.c.place, table.c.day, table.c.fresh, table.c.contacts)
         query = query.where(table.c.day >= since).order_by(table.c.day, table.c.motive, table.c.place)
         # Millions of rows after years: never in the way of the requests that are answered meanwhile.
@@ -211,6 +216,7 @@ class Monitor:
         assert peers is not None
         await self._expose(unit.connection, peers)
         touched = await offload(watch.advance, target)
+        await self._snapshots.keep(unit.connection, watch)
         chronic = await offload(peers.advance, target)
         mark.through = target
         await self._publisher.publish(unit, watch, sorted(touched), peers, sorted(chronic), cause)

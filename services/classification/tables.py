@@ -174,15 +174,17 @@ days = Table(
 
 # One row: which state of the counts stands in the tables, how far event time has come, per source.
 watermarks = Table(
-    "watermarks",
-    metadata,
-    Column("name", String, primary_key=True),
+    "watermarks", metadata, Column("name", String, primary_key=True),
     Column("stamp", String, nullable=False),  # of the last change; a cache with another one is stale
-    Column("seen", JSON, nullable=False),  # source to latest occurred_at
-    Column("latest", Date, nullable=False),  # day of the latest fact
-    Column("through", Date),  # last judged day
-    Column("gathering", Boolean, nullable=False),  # a timer will judge
-)
+    Column("seen", JSON, nullable=False), Column("latest", Date, nullable=False),  # source to latest; day of the latest fact
+    Column("through", Date), Column("gathering", Boolean, nullable=False),  # last judged day; a timer will judge
+)  # fmt: skip
+
+# What was judged so far, to go on from after a restart; `at`: the first day not judged, `under`: digest of the settings.
+snapshots = Table(
+    "snapshots", metadata, Column("name", String, primary_key=True), Column("under", String, nullable=False),
+    Column("at", Date, nullable=False), Column("checksum", String, nullable=False), Column("body", LargeBinary, nullable=False),
+)  # fmt: skip
 
 # Episodes as they were last published. `steps`: verdict, day, window's end, count; `data`: the newest event.
 verdicts = Table(

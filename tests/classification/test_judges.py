@@ -7,7 +7,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from services.classification.domain.judges import Judges, Lane, levels
+from services.classification.domain.judges import Judges, levels
+from services.classification.domain.lanes import Lane
 from services.classification.domain.slices import at
 from services.classification.domain.watch import MAX_DAYS, Watch, complete_from
 from tests.classification.streams import ORIGIN, WEEK, quiet

@@ -14,7 +14,7 @@ from libs.events.catalogue.interactions import Effects
 from libs.events.clock import SimulatedClock
 from libs.service.migration import differences
 from libs.service.testing import Running, running
-from services.classification import bounding, tables
+from services.classification import bounding, snapshots, tables
 from services.classification.app import build as classification
 from services.classification.counting import USUAL, counted_of, fold, watched_of
 from services.classification.domain.episodes import Verdict
@@ -302,4 +302,48 @@ async def test_a_database_of_the_former_monitor_opens_and_says_nothing_twice_R27
         again = [item for item in await verdicts(run) if item["slice"] == {"motive": "m0", "touchpoint": "t0"}]
         assert [item["revision"] for item in again] == [first["revision"]]
         assert len((await run.client.get("/classification/v1/findings")).json()["items"]) == 1
+        await projections_equal_their_folds(run)
+
+
+async def test_a_restart_goes_on_from_a_snapshot_and_says_the_same_to_the_byte_R27(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With it, without it, and with one that was tampered with; a count that changes before its day removes it."""
+    monkeypatch.setattr(snapshots, "LEAST", 1)
+    clock, resumed = SimulatedClock(at(142)), list[bool]()
+    resume = snapshots.Snapshots.resume
+
+    async def spied(self: Any, *given: Any) -> bool:
+        resumed.append(await resume(self, *given))
+        return resumed[-1]
+
+    monkeypatch.setattr(snapshots.Snapshots, "resume", spied)
+    table = tables.snapshots
+    async with running(classification, clock=clock, data=tmp_path) as run:
+        await bring_in(run, clock, failing(8.0, 100, 140))
+        async with run.services["classification"].runtime.store.reading() as connection:
+            kept = (await connection.execute(select(table))).one()
+    shown = []
+    for body in (kept.body, None, kept.body[:-30] + b"0" * 30):
+        async with running(classification, clock=clock, data=tmp_path) as run:
+            store = run.services["classification"].runtime.store
+            async with store.unit() as unit:
+                await unit.connection.execute(table.delete())
+                if body is not None:
+                    await unit.connection.execute(insert(table).values(dict(kept._mapping) | {"body": body}))
+            resumed.clear()
+            shown.append((await run.client.get("/classification/v1/monitors", params={"limit": 500})).content)
+            assert resumed == [body == kept.body]
+    assert shown[0] == shown[1] == shown[2]
+    async with running(classification, clock=clock, data=tmp_path) as run:
+        store = run.services["classification"].runtime.store
+        for day, there in ((140, True), (100, False)):
+            async with store.unit() as unit:
+                await unit.connection.execute(table.delete())
+                await unit.connection.execute(insert(table).values(dict(kept._mapping)))
+            monkeypatch.setattr(snapshots, "LEAST", 10**9)
+            await emit(run, [contact(80_000 + day, ORIGIN + timedelta(days=day), touchpoint="t0", motive="m0")])
+            await run.settle()
+            async with store.reading() as connection:
+                assert ((await connection.execute(select(table.c.name))).first() is not None) is there
         await projections_equal_their_folds(run)

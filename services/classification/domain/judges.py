@@ -27,6 +27,7 @@ from services.classification.domain.detection.baseline import Array, Ints
 from services.classification.domain.detection.families import Quota, hierarchical
 from services.classification.domain.detection.panel import Flags, Panel, spread
 from services.classification.domain.detection.settings import DAYS as LONE
+from services.classification.domain.lanes import Lane, merged, silent
 from services.classification.domain.numeric import negative_binomial_tail
 
 METHOD = "odds-1"
@@ -69,29 +70,6 @@ LONG_AGO = -1_000_000
 ROOM = (GENERATION + BEHIND + 1) * 7
 KEPT = (0, 1, 2, 4, 8, 16, 32, 64)
 """Weeks back, roughly, of which the state is kept to go back to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """One judged day of one kind of count, an entry per slice."""
-
-    p: Array  # of the lanes of this kind, how many they are counted in
-    level: Array  # the p an alarm needed
-    going_on: Array  # p that something goes on, counted in
-    one_day: Array  # p of this day alone, counted in
-    odds: Array  # natural logarithm: an event against quiet or isolated
-    base: Array  # the odds that a quiet slice reaches on one day in 1,000
-    isolated: Array  # probability that this day is an incident of its own
-    window: Ints
-    observed: Array
-    expected: Array
-    variance: Array
-    recent: Array  # p of the last days, not counted in
-    rate: Array  # a day, before weekday and what is shared
-    dispersion: Array
-    careful: Array  # the dispersion that a day alone is judged by
-    common: Array
-    known: Flags
 
 
 @dataclass(slots=True)
@@ -334,7 +312,7 @@ class Judges:
 
         Judged are the slices that were heard of, in their order. Of wide ones whether something goes on is asked, and nothing else.
         """
-        if self.at % 7 == 0:
+        if self.at % 7 == 0 and not (self._kept and self._kept[-1][0] == self.at):
             self._keep()
         wide = np.zeros(len(alive), dtype=bool) if wide is None else wide
         first, beside = np.flatnonzero(~wide), np.flatnonzero(wide)
@@ -355,7 +333,7 @@ class Judges:
             self.wide.failing[: len(beside)] = np.isin(family[beside], list(recent))
             lane = self._lane(self.wide, fresh[beside], alive[beside], family[beside], rate * shares[1])
             own, other = np.flatnonzero(~wide[alive]), np.flatnonzero(wide[alive])
-            lanes = [_merged(lanes[0], own, lane, other), _merged(lanes[1], own, _silent(lane), other)]
+            lanes = [merged(lanes[0], own, lane, other), merged(lanes[1], own, silent(lane), other)]
         self.at += 1
         return lanes[0], lanes[1]
 
@@ -386,6 +364,25 @@ class Judges:
         self._kept.pop()
         return True
 
+    @property
+    def lots(self) -> tuple[Lot, Lot, Lot]:
+        return self.customers, self.repeats, self.wide
+
+    def newest(self) -> tuple[int, Any] | None:
+        """The newest state that is kept: its day, and what the days from it on depend on."""
+        return (self._kept[-1][0], self._kept[-1][1]["lots"]) if self._kept else None
+
+    def restore(self, at: int, lots: list[dict[str, Any]], series: list[list[dict[str, Any]]]) -> None:
+        """To a state that was kept by another process, and `series`: what the blocks before it had brought, a panel each."""
+        for lot, held, panels in zip(self.lots, lots, series, strict=True):
+            lot.room_for(len(panels) * ROWS - 1)
+            for panel, blocks in zip(lot.panels, panels, strict=True):
+                for name, value in blocks.items():
+                    setattr(panel, name, value)
+            lot.go_back(held)
+        self.at = at
+        self._kept = [(at, {"lots": lots})]
+
     def _keep(self) -> None:
         """One state a week of the last, fewer of those long ago."""
         self._kept.append((self.at, {"lots": (self.customers.held(), self.repeats.held(), self.wide.held())}))
@@ -395,33 +392,6 @@ class Judges:
             inside = [one for one in self._kept if least <= (self.at - one[0]) // 7 < most]
             wanted += inside[:1]  # the oldest of each stretch grows into the next
         self._kept = [one for _, one in sorted({one[0]: one for one in wanted}.items())]
-
-
-def _merged(one: Lane, rows: Ints, other: Lane, others: Ints) -> Lane:
-    """Both, each at its rows."""
-    found = {}
-    for field in fields(Lane):
-        a, b = getattr(one, field.name), getattr(other, field.name)
-        whole = np.zeros(len(rows) + len(others), dtype=a.dtype)
-        whole[rows], whole[others] = a, b
-        found[field.name] = whole
-    return Lane(**found)
-
-
-def _silent(lane: Lane) -> Lane:
-    """A lane of as many slices that says nothing."""
-    ones, zeros = np.ones(len(lane.p)), np.zeros(len(lane.p))
-    return replace(
-        lane,
-        p=ones,
-        level=zeros,
-        going_on=ones,
-        one_day=ones,
-        odds=zeros - 30.0,
-        observed=zeros,
-        expected=zeros,
-        recent=ones,
-    )
 
 
 def levels(p: Array, family: Ints, rate: float, known: Flags) -> Array:

@@ -4,7 +4,7 @@ Facts may come in any order: adding a fact to a day already judged rewinds to th
 there. What comes out depends on the facts alone, never on when they came.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from services.classification.domain.episodes import Episode, Numbers, Signal, step
-from services.classification.domain.judges import BEHIND, GAP, GENERATION, YOUNG, Judges, Lane
+from services.classification.domain.judges import BEHIND, GAP, GENERATION, YOUNG, Judges
+from services.classification.domain.lanes import Lane
 from services.classification.domain.monitor import CALM_LEVEL, Counts, Rules
 from services.classification.domain.slices import Slice, family, is_base
 
@@ -63,9 +64,10 @@ class Watch:
         """The same for many at once, before anything is judged; in whatever order. A restart reads millions of them."""
         if not rows:
             return
-        if self.origin is not None:
+        if self.fresh.any():
             raise ValueError("there are counts already")
-        self.origin = min(day for _, day, _, _ in rows)
+        if self.origin is None:
+            self.origin = min(day for _, day, _, _ in rows)
         first = self.origin.toordinal()
         places = [(self.index.setdefault(key, len(self.index)), day.toordinal() - first) for key, day, _, _ in rows]
         self.keys = list(self.index)
@@ -73,6 +75,35 @@ class Watch:
         self._grow(len(self.keys), int(column.max()) + 1)
         np.add.at(self.fresh, (row, column), np.array([one[2] for one in rows], dtype=np.int64))
         np.add.at(self.contacts, (row, column), np.array([one[3] for one in rows], dtype=np.int64))
+
+    def resume(
+        self, origin: date, keys: Sequence[Key], trails: Mapping[int, list[tuple[int, Episode]]], judges: Judges
+    ) -> None:
+        """Go on from what another process judged of the same counts, which are filled in next."""
+        self.origin, self.keys, self._judges = origin, list(keys), judges
+        self.index = {key: row for row, key in enumerate(keys)}
+        self._trail = dict(trails)
+        self.through = self.day_of(judges.at - self._ordinal(0) - 1)
+
+    def packed(self, pack: Callable[["Watch", Judges], tuple[date, bytes] | None]) -> tuple[date, bytes] | None:
+        """What is kept, by whoever knows how to write it; None before anything was judged."""
+        return None if self._judges is None else pack(self, self._judges)
+
+    def newest_kept(self) -> date | None:
+        """The first day not judged in the newest state that is kept."""
+        state = None if self._judges is None else self._judges.newest()
+        return None if state is None else self.day_of(state[0] - self._ordinal(0))
+
+    def column_of(self, at: int) -> int:
+        """The column of a day by its number."""
+        return at - self._ordinal(0)
+
+    def judged_days(self) -> int:
+        """Slices times days."""
+        return 0 if self._judges is None else len(self.keys) * (self._judges.at - self._judges.begin)
+
+    def trails_by_row(self) -> list[tuple[int, list[tuple[int, Episode]]]]:
+        return sorted(self._trail.items())
 
     def advance(self, through: date) -> set[Key]:
         """Judge every day up to `through` that is not judged yet or was corrected; the slices whose episodes may differ."""

@@ -15,6 +15,15 @@ HELD = ("product", "team", "procedure")
 
 
 def upgrade() -> None:
+    op.create_table(
+        "snapshots",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("under", sa.String(), nullable=False),
+        sa.Column("at", sa.Date(), nullable=False),
+        sa.Column("checksum", sa.String(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
     with op.batch_alter_table("contacts", schema=None) as batch_op:
         for name in NAMES:
             batch_op.add_column(sa.Column(name, sa.String(), server_default="", nullable=False))
@@ -38,6 +47,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("snapshots")
     op.execute("DELETE FROM days WHERE series NOT IN ('touchpoint', 'location')")
     op.execute("DELETE FROM watermarks WHERE name = 'series'")
     op.drop_column("particulars", "component")
