@@ -92,13 +92,13 @@ class Locating:
             number = await offload(member_of, own, moved.last, days, where, told)
             if number is not None:
                 return Home(open_[number].finding_id, open_[number].slice, known=True)
-            if where.keys() & WHY:
+            if where.keys() & WHY or where.keys() in ({"motive"}, {"touchpoint"}):
                 where = placed(own, moved.first, moved.last, where)
                 held = await open_for(connection, slice_key(where))
                 if held is not None:
                     return Home(held, where, known=True)
-                if where == moved.where:
-                    return Home(finding_id, where, known=False)
+            if where.keys() & WHY:
+                return Home(finding_id, where, known=False)
         contacts = await self._contacts(connection, moved.last, reach(days))
         found = await offload(narrow, contacts, moved.last, days, where, [one.slice for one in open_])
         if found.known is not None:

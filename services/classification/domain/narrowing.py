@@ -135,8 +135,8 @@ def member_of(
 
 
 def placed(contacts: Iterable[Contact], first: date, last: date, moved: Mapping[str, str]) -> dict[str, str]:
-    """Where a rise of a cause, a component or a procedure lies: the motive, and the contact point, that nine of ten of its complainants
-    of these days have. The slice itself where they have none in common."""
+    """Where a rise of a cause, a component, a procedure, a motive or a contact point lies: the motive, and the contact point, that nine of
+    ten of its complainants of these days have. The slice itself where they have none in common."""
     inside = {
         (contact.customer, tuple((name, contact.values.get(name, "")) for name in ("motive", "touchpoint")))
         for contact in contacts
