@@ -161,16 +161,11 @@ contacts = Table(
 
 # Their sums: fresh complainants and contacts per slice and day. `series`: as `domain/slices.py` names counts.
 days = Table(
-    "days",
-    metadata,
-    Column("series", String, nullable=False),
-    Column("motive", String, nullable=False),
-    Column("place", String, nullable=False),
-    Column("day", Date, nullable=False),
-    Column("fresh", Integer, nullable=False),
-    Column("contacts", Integer, nullable=False),
+    "days", metadata, Column("series", String, nullable=False), Column("motive", String, nullable=False),
+    Column("place", String, nullable=False), Column("day", Date, nullable=False),
+    Column("fresh", Integer, nullable=False), Column("contacts", Integer, nullable=False),
     PrimaryKeyConstraint("series", "motive", "place", "day"),
-)
+)  # fmt: skip
 
 # One row: which state of the counts stands in the tables, how far event time has come, per source.
 watermarks = Table(
