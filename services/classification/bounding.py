@@ -6,7 +6,7 @@ and by `GET /classification/v1/monitors` (`bounded`).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,20 @@ def _free(key: Key, series: Series) -> bool:
 
 
 def _moved(fact: "Counted", series: Series) -> "Counted":
-    return replace(fact, **{name: OTHER for name in series.dims if name in FREE})
+    for name in series.dims:
+        if name in FREE:
+            fact = _MOVES[name](fact)
+    return fact
+
+
+_MOVES: dict[str, Callable[["Counted"], "Counted"]] = {
+    "touchpoint": lambda fact: replace(fact, touchpoint=OTHER),
+    "location": lambda fact: replace(fact, location=OTHER),
+    "product": lambda fact: replace(fact, product=OTHER),
+    "team": lambda fact: replace(fact, team=OTHER),
+    "supplier": lambda fact: replace(fact, supplier=OTHER),
+    "procedure": lambda fact: replace(fact, procedure=OTHER),
+}
 
 
 async def _known(connection: AsyncConnection, wanted: Sequence[Key]) -> set[Key]:

@@ -87,13 +87,13 @@ class Locating:
         days = (moved.last - moved.first).days + 1
         where = moved.where
         if moved.wide:
-            own = await _contacts(connection, moved.last, reach(days), self._waiting, where)
+            of_slice = await _contacts(connection, moved.last, reach(days), self._waiting, where)
             told = [one.slice for one in open_]
-            number = await offload(member_of, own, moved.last, days, where, told)
+            number = await offload(member_of, of_slice, moved.last, days, where, told)
             if number is not None:
                 return Home(open_[number].finding_id, open_[number].slice, known=True)
             if where.keys() & WHY or where.keys() in ({"motive"}, {"touchpoint"}):
-                where = placed(own, moved.first, moved.last, where)
+                where = await offload(placed, of_slice, moved.last, days, where)
                 held = await open_for(connection, slice_key(where))
                 if held is not None:
                     return Home(held, where, known=True)

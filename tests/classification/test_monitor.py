@@ -161,7 +161,7 @@ def test_the_order_in_which_facts_come_changes_nothing(random: object, pauses: i
             watch.advance(last)
     watch.advance(last)
     for row in range(4):
-        key = (f"m{row}", "t")
+        key = at(f"m{row}", "t")
         assert [
             (watch.day_of(item.start), item.verdict, watch.day_of(item.decided), item.numbers.observed)
             for item in watch.episodes(key)

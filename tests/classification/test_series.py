@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from libs.events.catalogue.classifications import InteractionClassified
+from libs.events.catalogue.findings import Verdict
 from libs.events.catalogue.interactions import Effects
 from libs.events.clock import SimulatedClock
 from libs.service.migration import differences
@@ -17,7 +18,6 @@ from libs.service.testing import Running, running
 from services.classification import bounding, snapshots, tables
 from services.classification.app import build as classification
 from services.classification.counting import USUAL, counted_of, fold, watched_of
-from services.classification.domain.episodes import Verdict
 from services.classification.domain.judges import Judges
 from services.classification.domain.localisation import Contact
 from services.classification.domain.narrowing import member_of, placed
@@ -132,12 +132,11 @@ def test_a_wide_slice_belongs_to_the_open_finding_that_holds_most_of_its_excess(
     assert member_of(contacts, last, 7, {"product": "p"}, opened) == 1
     assert member_of(contacts, last, 7, {"product": "p"}, opened[:1]) is None
     assert member_of(contacts, last, 7, {"product": "p"}, []) is None
-    first = last - timedelta(days=6)
-    assert placed(contacts, first, last, {"cause": "x"}) == {"cause": "x"}
-    only = [
-        Contact(one.day, one.customer, {**one.values, "cause": "x"}) for one in contacts if one.values["motive"] == "m"
-    ]
-    assert placed(only, first, last, {"cause": "x"}) == {"motive": "m", "touchpoint": "a"}
+    coded = [Contact(one.day, one.customer, {**one.values, "cause": "x"}) for one in contacts]
+    assert placed(coded, last, 7, {"cause": "x"}) == {"motive": "m", "touchpoint": "a"}
+    alike = [Contact(one.day, one.customer, {"cause": "x", "motive": one.customer[-1]}) for one in contacts]
+    assert placed(alike, last, 7, {"cause": "x"}) == {"cause": "x"}
+    assert placed(contacts, last, 7, {"motive": "m"}) == {"motive": "m", "touchpoint": "a"}
 
 
 def test_quiet_slices_of_all_series_together_alarm_no_more_often_than_asked_R14() -> None:

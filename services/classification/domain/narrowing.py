@@ -1,6 +1,5 @@
 """A slice moved: of which failure is it? An open one that explains it, or a new one and the narrowest name for that. Pure."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -98,8 +97,9 @@ def member_of(
     days: int,
     moved: Mapping[str, str],
     open_findings: Sequence[Mapping[str, str]],
+    share: float = MEMBER,
 ) -> int | None:
-    """Number of the open finding in which most of what `moved` has above its half year lies; None where it is less than `MEMBER` of it.
+    """Number of the open finding in which most of what `moved` has above its half year lies; None where it is less than `share` of it.
 
     Complainants of the `days` up to `through`, beside the mean of as many windows as there are (half a year, one window left out).
     """
@@ -131,23 +131,23 @@ def member_of(
         for number in range(len(open_findings) + 1)
     ]
     best = max(range(len(open_findings)), key=lambda number: (excess[number], -number), default=None)
-    return best if best is not None and excess[best] > 0 and excess[best] >= MEMBER * excess[-1] else None
+    return best if best is not None and excess[best] > 0 and excess[best] >= share * excess[-1] else None
 
 
-def placed(contacts: Iterable[Contact], first: date, last: date, moved: Mapping[str, str]) -> dict[str, str]:
-    """Where a rise of a cause, a component, a procedure, a motive or a contact point lies: the motive, and the contact point, that nine of
-    ten of its complainants of these days have. The slice itself where they have none in common."""
-    inside = {
-        (contact.customer, tuple((name, contact.values.get(name, "")) for name in ("motive", "touchpoint")))
-        for contact in contacts
-        if first <= contact.day <= last and all(contact.values.get(name) == value for name, value in moved.items())
-    }
-    found: dict[str, str] = {name: value for name, value in moved.items() if name not in WHY}
-    for place, name in enumerate(("motive", "touchpoint")):
-        if name in found or not inside:
-            continue
-        seen = Counter(values[place][1] for _, values in inside)
-        value, number = min(seen.items(), key=lambda item: (-item[1], item[0]))
-        if value and number >= TOGETHER * len(inside):
-            found[name] = value
-    return found if "motive" in found else dict(moved)
+def placed(contacts: Sequence[Contact], through: date, days: int, moved: Mapping[str, str]) -> dict[str, str]:
+    """Where a rise of a cause, a component or a procedure lies, or of a motive or a contact point alone: the motive and the contact point,
+    or else the motive, that hold most of its excess. The slice itself where there is none.
+
+    Of what says only why half of the excess is enough, because what else the code is given for is no part of the failure; a motive is not
+    named by one contact point unless nine tenths of its excess are there.
+    """
+    share = MEMBER if moved.keys() & WHY else TOGETHER
+    kept = {name: value for name, value in moved.items() if name not in WHY}
+    inside = [one for one in contacts if all(one.values.get(name, "") == value for name, value in moved.items())]
+    for names in (("motive", "touchpoint"), ("motive",)):
+        found = {tuple(one.values.get(name, "") for name in names) for one in inside}
+        sets = [{**kept, **dict(zip(names, values, strict=True))} for values in sorted(found) if all(values)]
+        number = member_of(inside, through, days, moved, sets, share)
+        if number is not None:
+            return sets[number]
+    return dict(moved)
