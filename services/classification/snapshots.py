@@ -18,11 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events.offload import offload
 from services.classification import tables
-from services.classification.domain.held import VERSION, Unreadable, pack, unpack
 from services.classification.domain.judges import METHOD
 from services.classification.domain.monitor import Rules
 from services.classification.domain.slices import Series
 from services.classification.domain.watch import Watch
+from services.classification.held import VERSION, Unreadable, pack, unpack
 
 LEAST = 100_000
 """Days of slices judged, from which on a snapshot pays: fewer are judged again within four seconds."""
