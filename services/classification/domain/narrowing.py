@@ -23,6 +23,7 @@ PAST = 26
 """Windows of a week before it that say what is usual; of two weeks half as many."""
 TOGETHER = 0.9
 """Share of a broader set's complainants that the moved slice holds, from which on it is no other set."""
+MOSTLY = 0.7
 MEMBER = 0.5
 """Share of a wide slice's excess from which on it belongs to an open finding."""
 RULES = Rules(protected=PROTECTED)
@@ -139,9 +140,9 @@ def placed(contacts: Sequence[Contact], through: date, days: int, moved: Mapping
     or else the motive, that hold most of its excess. The slice itself where there is none.
 
     Of what says only why half of the excess is enough, because what else the code is given for is no part of the failure; a motive is not
-    named by one contact point unless nine tenths of its excess are there.
+    named by one contact point unless seven tenths of its excess are there.
     """
-    share = MEMBER if moved.keys() & WHY else TOGETHER
+    share = MEMBER if moved.keys() & WHY else MOSTLY
     kept = {name: value for name, value in moved.items() if name not in WHY}
     inside = [one for one in contacts if all(one.values.get(name, "") == value for name, value in moved.items())]
     for names in (("motive", "touchpoint"), ("motive",)):
