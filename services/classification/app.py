@@ -30,6 +30,8 @@ from services.classification.books import Books
 from services.classification.coding import Coding
 from services.classification.domain.escalation import BadRules, parse
 from services.classification.domain.monitor import Rules
+from services.classification.domain.slices import BadSeries
+from services.classification.domain.slices import parse as parse_series
 from services.classification.emerging import Emerging
 from services.classification.escalating import Escalating
 from services.classification.joining import Joining
@@ -63,6 +65,10 @@ async def build(environment: Environment) -> Service:
         levels = parse(settings.escalation)
     except BadRules as error:
         raise BadSettings(f"LAZO_CLASSIFICATION_ESCALATION: {error}") from None
+    try:
+        series = parse_series(settings.series)
+    except BadSeries as error:
+        raise BadSettings(f"LAZO_CLASSIFICATION_SERIES: {error}") from None
     waiting = Waiting(
         lateness=timedelta(hours=settings.lateness_hours),
         quiet=timedelta(hours=settings.quiet_hours),
@@ -90,7 +96,7 @@ async def build(environment: Environment) -> Service:
         books, coding, lessons, share=settings.second_share, hold=timedelta(minutes=settings.claim_minutes)
     )
     recoding = Recoding(books, coding)
-    monitor = Monitor(rules, waiting, Publisher(books, rules, waiting))
+    monitor = Monitor(rules, waiting, Publisher(books, rules, waiting), series)
     escalating = Escalating(levels, waiting)
     dependencies = Dependencies(
         coding, monitor, Judging(waiting), emerging, lessons, recoding, refitting, Joining(escalating), escalating
@@ -117,7 +123,7 @@ async def build(environment: Environment) -> Service:
     )
     preview = Preview(environment.engine(NAME), environment.log, environment.vault, books, rules, lessons)
     app.include_router(rulebook.router(context, preview))
-    app.include_router(shadow.router(context, Shadow(environment.engine(NAME), rules)))
+    app.include_router(shadow.router(context, Shadow(environment.engine(NAME), rules, series)))
     for room in (monitors, findings, finding_work, verdicts, inputs):
         app.include_router(room.router(context))
     app.state.lessons = lessons

@@ -15,16 +15,18 @@ from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import Kind
 from libs.events.offload import in_turns
 from services.classification import tables
-from services.classification.bounding import bounded
+from services.classification.bounding import Bounds
+from services.classification.domain.slices import ATTRIBUTES, BASE, DEFAULT, FIRST, PEERED, Series, parse
 from services.classification.domain.watch import differences, fresh_days
 
-WATCHED, PEERS = "touchpoint", "location"
+WATCHED, PEERS = BASE, PEERED.counts
 MONITOR = "monitor"
 """Name of its row among the watermarks; the sweep has one of its own."""
 NO_PROBLEM = {Kind.COMPLIMENT, Kind.SUGGESTION}
 
 SliceDay = tuple[str, str, str, date]  # series, motive, place, day
 Group = tuple[str, str, str, str]  # series, motive, place, customer
+Key = tuple[str, str, str]  # series, motive, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,17 @@ class Counted:
     occurred_at: datetime
     cause: str
     supplier: str | None
+    product: str = ""
+    team: str = ""
+    procedure: str = ""
+    component: str = ""
 
-    def groups(self) -> Iterable[Group]:
-        if self.counted:
-            yield WATCHED, self.motive, self.touchpoint, self.customer_id
-            if self.location:
-                yield PEERS, self.motive, self.location, self.customer_id
+    def slices(self, watched: Sequence[Series]) -> list[Key]:
+        """Where it is counted."""
+        if not self.counted:
+            return []
+        values = {name: getattr(self, name) or "" for name in ATTRIBUTES}
+        return [row for series in watched if (row := series.row_of(values)) is not None]
 
 
 def counted_of(data: InteractionClassified, now: datetime, zone: ZoneInfo) -> Counted:
@@ -65,10 +72,27 @@ def counted_of(data: InteractionClassified, now: datetime, zone: ZoneInfo) -> Co
         occurred_at=occurred,
         cause=data.cause,
         supplier=data.supplier,
+        product=data.product or "",
+        team=data.team or "",
+        procedure=data.procedure or "",
+        component="" if data.component is None else str(data.component),
     )
 
 
-async def count(connection: AsyncConnection, facts: Sequence[Counted]) -> dict[SliceDay, tuple[int, int]]:
+def watched_of(series: Sequence[Series]) -> tuple[Series, ...]:
+    """What is counted: the first series, places for their comparison, and what is watched beside them; each count once."""
+    return tuple({one.counts: one for one in (FIRST, PEERED, *series)}.values())
+
+
+USUAL = watched_of(parse(DEFAULT))
+
+
+async def count(
+    connection: AsyncConnection,
+    facts: Sequence[Counted],
+    watched: Sequence[Series] = USUAL,
+    bounds: Bounds | None = None,
+) -> dict[SliceDay, tuple[int, int]]:
     """Write contacts down and move the sums; what was added to each (fresh, contacts). Older revisions change nothing."""
     table = tables.contacts
     newest: dict[str, Counted] = {}
@@ -86,14 +110,15 @@ async def count(connection: AsyncConnection, facts: Sequence[Counted]) -> dict[S
     ]
     if not changes:
         return {}
-    changes = await bounded(connection, changes)
+    changes = await (bounds or Bounds()).apply(connection, changes, watched)
     after = {**known, **{fact.interaction_id: fact for fact in changes}}
     concerned: set[Group] = set()
-    async for fact in in_turns(changes, every=50):
-        concerned.update(fact.groups())
-        if (held := known.get(fact.interaction_id)) is not None:
-            concerned.update(held.groups())
-    old, new = await _in_turns(known.values(), concerned), await _in_turns(after.values(), concerned)
+    async for fact in in_turns(changes, every=25):
+        for each in (fact, known.get(fact.interaction_id)):
+            if each is not None:
+                concerned.update((*key, each.customer_id) for key in each.slices(watched))
+    old = await _in_turns(known.values(), watched)
+    new = await _in_turns(after.values(), watched)
     added: dict[SliceDay, tuple[int, int]] = {}
     async for group in in_turns(concerned, every=50):
         series, motive, place, _ = group
@@ -113,17 +138,22 @@ async def _customers(connection: AsyncConnection, customers: set[str]) -> dict[s
     return {row.interaction_id: Counted(*row) async for row in in_turns(found, every=100)}
 
 
-async def _in_turns(facts: Iterable[Counted], wanted: set[Group]) -> Mapping[Group, list[date]]:
-    """The days of the wanted groups' contacts, others let in on the way."""
+async def _in_turns(facts: Iterable[Counted], watched: Sequence[Series]) -> Mapping[Group, list[date]]:
+    """The days of each group's contacts, others let in on the way."""
     found: dict[Group, list[date]] = defaultdict(list)
-    async for fact in in_turns(facts, every=100):
-        for group in fact.groups():
-            if group in wanted:
-                found[group].append(fact.day)
+    async for fact in in_turns(facts, every=25):
+        _note(found, fact, watched)
     return found
 
 
+def _note(found: dict[Group, list[date]], fact: Counted, watched: Sequence[Series]) -> None:
+    for key in fact.slices(watched):
+        found[*key, fact.customer_id].append(fact.day)
+
+
 def _sums(days: Sequence[date]) -> dict[date, tuple[int, int]]:
+    if len(days) == 1:
+        return {days[0]: (1, 1)}
     fresh = fresh_days(days)
     return {day: (int(day in fresh), days.count(day)) for day in set(days)}
 
@@ -147,7 +177,7 @@ async def _add(connection: AsyncConnection, added: Mapping[SliceDay, tuple[int, 
     await bulk.write(connection, tables.days, rows, key=keys, replaced=(), added=("fresh", "contacts"))
 
 
-def fold(facts: Iterable[Counted]) -> dict[SliceDay, tuple[int, int]]:
+def fold(facts: Iterable[Counted], watched: Sequence[Series] = USUAL) -> dict[SliceDay, tuple[int, int]]:
     """The sums as the contacts alone make them, newest revision of each: what the table must hold."""
     newest: dict[str, Counted] = {}
     for fact in facts:
@@ -155,8 +185,7 @@ def fold(facts: Iterable[Counted]) -> dict[SliceDay, tuple[int, int]]:
             newest[fact.interaction_id] = fact
     groups: dict[Group, list[date]] = defaultdict(list)
     for fact in newest.values():
-        for group in fact.groups():
-            groups[group].append(fact.day)
+        _note(groups, fact, watched)
     total: dict[SliceDay, tuple[int, int]] = {}
     for (series, motive, place, _), days in groups.items():
         for day, (fresh, contacts) in _sums(days).items():

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, false, func, not_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, false, func, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events import bulk
@@ -24,13 +24,14 @@ from libs.events.offload import each, in_turns
 from libs.events.store import Cause, Draft, Unit
 from libs.events.timers import Timer
 from services.classification import tables
+from services.classification.bounding import FREE, OTHER
 from services.classification.desk import JOIN
 from services.classification.escalating import Escalating
 
 NO_PROBLEM = {Kind.COMPLIMENT, Kind.SUGGESTION}
 DIMENSIONS = (
     "motive", "cause", "channel", "touchpoint", "location", "product", "team", "agent", "supplier", "segment", "procedure",
-    "norm", "severity",
+    "norm", "severity", "component",
 )  # fmt: skip
 """What a finding's slice may name."""
 CHUNK = 500
@@ -80,11 +81,16 @@ def _within(where: Mapping[str, str], row: Mapping[str, Any]) -> bool:
 
 
 def within(where: Mapping[str, str]) -> list[ColumnElement[bool]]:
-    """The same as conditions on the table."""
-    table = tables.particulars
-    return [
-        func.coalesce(table.c[name], "") == value if name in DIMENSIONS else false() for name, value in where.items()
-    ]
+    """The same as conditions on the table, and for what is beyond the bound: what the monitor counts there."""
+    table, counted = tables.particulars, tables.contacts
+    found: list[ColumnElement[bool]] = []
+    for name, value in where.items():
+        if value == OTHER and name in FREE:
+            same = counted.c.interaction_id == table.c.interaction_id
+            found.append(exists().where(same, counted.c[name] == OTHER))
+        else:
+            found.append(func.coalesce(table.c[name], "") == value if name in DIMENSIONS else false())
+    return found
 
 
 class Joining:
@@ -108,6 +114,10 @@ class Joining:
             if row.slice.get("motive") in {None, *motives} or row.finding_id in linked
         ]
         async for finding in in_turns(open_, every=4):
+            if OTHER in finding.slice.values():
+                # Whether a value is beyond the bound is known once the monitor has counted it, later in this transaction.
+                unit.schedule(JOIN, finding.finding_id, unit.now, {}, cause=events[-1])
+                continue
             held = linked.get(finding.finding_id, set())
             now = {
                 identity for identity, row in rows.items() if belongs(finding.slice, finding.since, finding.parts, row)

@@ -24,11 +24,15 @@ from libs.events.offload import each, offload
 from libs.events.store import Cause, Unit
 from libs.events.timers import Timer
 from services.classification import inputs, tables
-from services.classification.counting import PEERS, WATCHED, SliceDay, count, counted_of
+from services.classification.bounding import Bounds
+from services.classification.counting import PEERS, SliceDay, count, counted_of, watched_of
 from services.classification.domain.exposures import Exposures, Figure, changed
 from services.classification.domain.monitor import Rules
 from services.classification.domain.peers import Peers
+from services.classification.domain.slices import DEFAULT, Series, Slice, parse
 from services.classification.domain.watch import MAX_DAYS, Watch, complete_from
+from services.classification.recounting import recount
+from services.classification.snapshots import Snapshots
 from services.classification.verdicts import Publisher
 from services.classification.waiting import Waiting
 
@@ -52,8 +56,15 @@ class Mark:
 class Monitor:
     """One service's monitor. Handlers of one consumer group and the timers call it, one at a time (they share a database)."""
 
-    def __init__(self, rules: Rules, waiting: Waiting, publisher: Publisher) -> None:
+    def __init__(
+        self, rules: Rules, waiting: Waiting, publisher: Publisher, series: Sequence[Series] = parse(DEFAULT)
+    ) -> None:
         self._rules, self._waiting, self._publisher = rules, waiting, publisher
+        self._counted = watched_of(series)
+        self._watched = {one.counts: one for one in series}
+        self._bounds = Bounds()
+        self._snapshots = Snapshots(rules, series, str(waiting.zone))
+        self._complete = False  # whether all that was counted is counted in each of these series
         self._watch: Watch | None = None
         self._peers: Peers | None = None
         self._stamp: str | None = None
@@ -72,7 +83,10 @@ class Monitor:
         mark = await self._mark(unit.connection)
         fresh = self._is_fresh(mark)
         counted = await each(lambda fact: counted_of(fact, unit.now, self._waiting.zone), facts)
-        added = await count(unit.connection, counted)
+        await self._complete_counts(unit.connection)
+        added = await count(unit.connection, counted, self._counted, self._bounds)
+        if added:
+            await self._snapshots.spoil(unit.connection, min(day for *_, day in added))
         if not facts:
             return
         latest = max(min(fact.occurred_at, unit.now) for fact in facts).astimezone(self._waiting.zone).date()
@@ -122,6 +136,7 @@ class Monitor:
             mark = await self._mark(unit.connection)
             if mark is None:
                 return
+            await self._complete_counts(unit.connection)
             await self._bring_up(unit.connection, {}, fresh=self._is_fresh(mark), first=False)
             if gathered:
                 mark.gathering = False
@@ -144,10 +159,7 @@ class Monitor:
             assert self._watch is not None
             assert self._peers is not None
             for (series, motive, place, day), (more, contacts) in sorted(added.items()):
-                if series == WATCHED:
-                    self._watch.add((motive, place), day, more, contacts)
-                else:
-                    self._peers.add(motive, place, day, more)
+                self._add(self._watch, self._peers, series, motive, place, day, more, contacts)
         else:
             self._watch, self._peers = await self._load(connection)
 
@@ -160,14 +172,40 @@ class Monitor:
         since = mark.latest - timedelta(days=MAX_DAYS)
         if (await connection.execute(select(table.c.day).where(table.c.day < since).limit(1))).first() is not None:
             watch.complete_from = complete_from(since)
+        await self._snapshots.resume(connection, watch)
         query = select(table.c.series, table.c.motive, table.c.place, table.c.day, table.c.fresh, table.c.contacts)
         query = query.where(table.c.day >= since).order_by(table.c.day, table.c.motive, table.c.place)
-        for series, motive, place, day, more, contacts in await connection.execute(query):
-            if series == WATCHED:
-                watch.add((motive, place), day, more, contacts)
-            elif series == PEERS:
-                peers.add(motive, place, day, more)
+        # Millions of rows after years: never in the way of the requests that are answered meanwhile.
+        rows = (await connection.execute(query)).all()
+        await offload(self._fill, watch, peers, rows)
         return watch, peers
+
+    def _fill(self, watch: Watch, peers: Peers, rows: Sequence[Any]) -> None:
+        held: dict[tuple[str, str, str], Slice] = {}
+        found: list[tuple[Slice, date, int, int]] = []
+        for counts, motive, place, day, more, contacts in rows:
+            if (series := self._watched.get(counts)) is not None:
+                key = held.get((counts, motive, place))
+                if key is None:
+                    key = held[counts, motive, place] = series.slice_of(motive, place)
+                found.append((key, day, more, contacts))
+            if counts == PEERS:
+                peers.add(motive, place, day, more)
+        watch.fill(found)
+
+    def _add(
+        self, watch: Watch, peers: Peers, counts: str, motive: str, place: str, day: date, more: int, contacts: int
+    ) -> None:
+        if (series := self._watched.get(counts)) is not None:
+            watch.add(series.slice_of(motive, place), day, more, contacts)
+        if counts == PEERS:
+            peers.add(motive, place, day, more)
+
+    async def _complete_counts(self, connection: AsyncConnection) -> None:
+        """Series that were not watched before are counted from the contacts there are. Once a process."""
+        if not self._complete:
+            await recount(connection, self._counted)
+            self._complete = True
 
     async def _judge(self, unit: Unit, mark: Mark, cause: Event | Cause) -> None:
         target = min(self._waiting.closed(mark.seen, unit.now), mark.latest + AFTERMATH)
@@ -178,6 +216,7 @@ class Monitor:
         assert peers is not None
         await self._expose(unit.connection, peers)
         touched = await offload(watch.advance, target)
+        await self._snapshots.keep(unit.connection, watch)
         chronic = await offload(peers.advance, target)
         mark.through = target
         await self._publisher.publish(unit, watch, sorted(touched), peers, sorted(chronic), cause)

@@ -4,6 +4,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.classification.domain.escalation import DEFAULT
+from services.classification.domain.slices import DEFAULT as SERIES
 
 
 class ClassificationSettings(BaseSettings):
@@ -17,6 +18,10 @@ class ClassificationSettings(BaseSettings):
         default=0.25, gt=0, le=100, description="alarms a month that quiet slices may give, over all slices together"
     )
     minimum_customers: int = Field(default=5, ge=2, le=1000, description="fewer complainants are never an alarm")
+    series: str = Field(
+        default=SERIES,
+        description="what is watched beside each motive at each contact point: attributes, and pairs of them (`motive*team`)",
+    )
     lateness_hours: float = Field(
         default=6, ge=0, le=720, description="how much later than another a source's fact may come and be on time"
     )

@@ -17,10 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from libs.events.engines import reading
 from libs.events.offload import offload
 from services.classification import tables
-from services.classification.counting import MONITOR, PEERS, WATCHED
+from services.classification.counting import MONITOR, PEERS
 from services.classification.domain.monitor import Rules
 from services.classification.domain.peers import Peers
 from services.classification.domain.preview import Seen, Tally, compare, seen_by, systemic
+from services.classification.domain.slices import DEFAULT, Series, parse
 from services.classification.domain.watch import MAX_DAYS, Watch
 from services.classification.teaching import slice_key
 
@@ -40,8 +41,9 @@ class UnknownSetting(Exception):
 class Shadow:
     """Reads; has nothing to write with."""
 
-    def __init__(self, engine: AsyncEngine, rules: Rules) -> None:
+    def __init__(self, engine: AsyncEngine, rules: Rules, series: Sequence[Series] = parse(DEFAULT)) -> None:
         self._engine, self._rules = engine, rules
+        self._watched = {one.counts: one for one in series}
         self._busy = asyncio.Lock()
 
     def rules_with(self, changes: Mapping[str, float]) -> Rules:
@@ -69,7 +71,7 @@ class Shadow:
                     days = (await connection.execute(query)).all()
                 said = (await connection.execute(select(f.c.slice_key, f.c.status, f.c.finding_id))).all()
             through = None if mark is None else mark.through
-            live, asked = [await offload(_judge, rules, days, through) for rules in (self._rules, other)]
+            live, asked = [await offload(_judge, rules, days, through, self._watched) for rules in (self._rules, other)]
         first = min((row.day for row in days), default=None)
         months = 0.0 if first is None or through is None else max(1, (through - first).days + 1) / MONTH
         people: dict[str, set[str]] = {}
@@ -85,15 +87,15 @@ class Shadow:
         }
 
 
-def _judge(rules: Rules, days: Sequence[Any], through: Any) -> list[Seen]:
+def _judge(rules: Rules, days: Sequence[Any], through: Any, watched: Mapping[str, Series]) -> list[Seen]:
     """In a thread: a year of two hundred slices takes seconds."""
     watch, peers = Watch(rules=rules), Peers()
     if through is None:
         return []
     for row in days:
-        if row.series == WATCHED:
-            watch.add((row.motive, row.place), row.day, row.fresh, row.contacts)
-        elif row.series == PEERS:
+        if (series := watched.get(row.series)) is not None:
+            watch.add(series.slice_of(row.motive, row.place), row.day, row.fresh, row.contacts)
+        if row.series == PEERS:
             peers.add(row.motive, row.place, row.day, row.fresh)
     watch.advance(through)
     peers.advance(through)

@@ -169,7 +169,7 @@ def _slice(row: Any, slices: Sequence[Mapping[str, Any]]) -> dict[str, Any] | No
         }
     one = min(judged, key=lambda item: item["p"])
     usual = one["p"] > USUAL
-    numbers = {name: value for name, value in one.items() if name not in {"slice", "verdict", "day"}}
+    numbers = {name: value for name, value in one.items() if name not in {"slice", "series", "key", "verdict", "day"}}
     return {
         "verdict": Verdict.ISOLATED.value if usual else Verdict.NOT_ENOUGH_EVIDENCE.value,
         "because": "usual" if usual else "above",

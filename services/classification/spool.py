@@ -12,6 +12,7 @@ from datetime import date
 
 from services.classification.domain.monitor import Rules
 from services.classification.domain.peers import Peers
+from services.classification.domain.slices import at
 from services.classification.domain.watch import Watch, differences, fresh_days
 
 BEFORE, AFTER = "before", "after"
@@ -93,7 +94,7 @@ class Spool:
         )
         for series, motive, place, ordinal, fresh, contacts in rows:
             if series == "touchpoint":
-                watch.add((motive, place), date.fromordinal(ordinal), fresh, contacts)
+                watch.add(at(motive, place), date.fromordinal(ordinal), fresh, contacts)
             else:
                 peers.add(motive, place, date.fromordinal(ordinal), fresh)
         return watch, peers

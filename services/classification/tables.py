@@ -150,37 +150,38 @@ contacts = Table(
     Column("occurred_at", UtcDateTime, nullable=False),
     Column("cause", String, nullable=False),
     Column("supplier", String),
+    Column("product", String, nullable=False),
+    Column("team", String, nullable=False),
+    Column("procedure", String, nullable=False),
+    Column("component", String, nullable=False),
     Index("contacts_customer", "customer_id"),
     Index("contacts_place", "motive", "location", "day"),
     Index("contacts_slice", "motive", "touchpoint", "day"),
 )
 
-# Their sums: fresh complainants and contacts per slice and day. `series`: touchpoint (watched) or location (peers).
+# Their sums: fresh complainants and contacts per slice and day. `series`: as `domain/slices.py` names counts.
 days = Table(
-    "days",
-    metadata,
-    Column("series", String, nullable=False),
-    Column("motive", String, nullable=False),
-    Column("place", String, nullable=False),
-    Column("day", Date, nullable=False),
-    Column("fresh", Integer, nullable=False),
-    Column("contacts", Integer, nullable=False),
+    "days", metadata, Column("series", String, nullable=False), Column("motive", String, nullable=False),
+    Column("place", String, nullable=False), Column("day", Date, nullable=False),
+    Column("fresh", Integer, nullable=False), Column("contacts", Integer, nullable=False),
     PrimaryKeyConstraint("series", "motive", "place", "day"),
-)
+)  # fmt: skip
 
 # One row: which state of the counts stands in the tables, how far event time has come, per source.
 watermarks = Table(
-    "watermarks",
-    metadata,
-    Column("name", String, primary_key=True),
+    "watermarks", metadata, Column("name", String, primary_key=True),
     Column("stamp", String, nullable=False),  # of the last change; a cache with another one is stale
-    Column("seen", JSON, nullable=False),  # source to latest occurred_at
-    Column("latest", Date, nullable=False),  # day of the latest fact
-    Column("through", Date),  # last judged day
-    Column("gathering", Boolean, nullable=False),  # a timer will judge
-)
+    Column("seen", JSON, nullable=False), Column("latest", Date, nullable=False),  # source to latest; day of the latest fact
+    Column("through", Date), Column("gathering", Boolean, nullable=False),  # last judged day; a timer will judge
+)  # fmt: skip
 
-# Episodes as they were last published.
+# What was judged so far, to go on from after a restart; `at`: the first day not judged, `under`: digest of the settings.
+snapshots = Table(
+    "snapshots", metadata, Column("name", String, primary_key=True), Column("under", String, nullable=False),
+    Column("at", Date, nullable=False), Column("checksum", String, nullable=False), Column("body", LargeBinary, nullable=False),
+)  # fmt: skip
+
+# Episodes as they were last published. `steps`: verdict, day, window's end, count; `data`: the newest event.
 verdicts = Table(
     "verdicts",
     metadata,
@@ -195,8 +196,8 @@ verdicts = Table(
     Column("nature", String, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("withdrawn", Boolean, nullable=False),
-    Column("steps", JSON, nullable=False),  # what was published: verdict, day, window's end, count
-    Column("data", JSON, nullable=False),  # the newest event as published
+    Column("steps", JSON, nullable=False),
+    Column("data", JSON, nullable=False),
     Index("verdicts_slice", "series", "motive", "place"),
 )
 
@@ -254,6 +255,7 @@ particulars = Table(
     Column("procedure_version", Integer),
     Column("norm", String),
     Column("signed", Boolean),
+    Column("component", String),
     Index("particulars_motive", "motive", "occurred_at"),
     Index("particulars_customer", "customer_id", "occurred_at"),
 )

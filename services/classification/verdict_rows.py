@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.events.catalogue.findings import VerdictReached
 from services.classification import tables
-from services.classification.counting import WATCHED
+from services.classification.domain.slices import PEERED, by_name
 
 NEWEST = 500
 
@@ -30,8 +30,8 @@ async def contacts_of(
 ) -> Contacts:
     """What a slice's window holds: both days included."""
     table = tables.contacts
-    place = table.c.touchpoint if series == WATCHED else table.c.location
-    within = (table.c.counted, table.c.motive == motive, place == place_)
+    where = (by_name(series) or PEERED).slice_of(motive, place_)
+    within = (table.c.counted, *(table.c[name] == value for name, value in where))
     window = (*within, table.c.day >= first, table.c.day <= last)
     newest = select(table.c.interaction_id).where(*window).order_by(table.c.occurred_at.desc(), table.c.interaction_id)
     ids = list((await connection.execute(newest.limit(NEWEST))).scalars())

@@ -24,13 +24,14 @@ from services.classification.domain.natures import METHOD as NATURE_METHOD
 from services.classification.domain.natures import read
 from services.classification.domain.numeric import upper_limit
 from services.classification.domain.peers import Peers
+from services.classification.domain.slices import PEERED, by_name, series_at, stored
+from services.classification.domain.slices import named as named_by
 from services.classification.domain.watch import Key, Watch, numbers_of
 from services.classification.evidence import Window, collect
-from services.classification.locating import Moved
-from services.classification.locating import home as find_home
+from services.classification.locating import Locating, Moved, is_member, read_before
 from services.classification.peer_verdicts import evaluation as chronic_evaluation
 from services.classification.peer_verdicts import give_back, standing, take_back, to_look_at
-from services.classification.sweeping import Sweeping
+from services.classification.sweeping import SWEPT, Sweeping
 from services.classification.teaching import Lesson, held_back, lesson_of
 from services.classification.titles import title
 from services.classification.verdict_rows import contacts_of, keep_row, rows_of, verdict_row
@@ -70,6 +71,7 @@ class _News:
 class Publisher:
     def __init__(self, books: Books, rules: Rules, waiting: Waiting) -> None:
         self._books, self._rules, self._waiting = books, rules, waiting
+        self._locating = Locating(waiting)
         self._sweep = Sweeping(books, waiting, rules.minimum_customers)
 
     async def publish(
@@ -91,6 +93,7 @@ class Publisher:
             key=lambda each: (
                 each.day,
                 each.judged.series != WATCHED,
+                each.judged.series,
                 each.judged.motive,
                 each.judged.place,
                 each.judged.revision,
@@ -106,7 +109,7 @@ class Publisher:
         """What a lesson holds back is looked at again each judged day: once it reaches the taught limit it is systemic after all."""
         table = tables.verdicts
         query = select(table).where(
-            table.c.series == WATCHED, table.c.ended.is_(None), table.c.withdrawn.is_(False), table.c.verdict == Verdict.NOT_ENOUGH_EVIDENCE.value
+            table.c.series.not_in([PEERS, SWEPT]), table.c.ended.is_(None), table.c.withdrawn.is_(False), table.c.verdict == Verdict.NOT_ENOUGH_EVIDENCE.value
         )  # fmt: skip
         rows = [row for row in await unit.connection.execute(query) if row.data.get("taught_by")]
         if not rows or watch.origin is None or watch.through is None:
@@ -114,8 +117,10 @@ class Publisher:
         day = (watch.through - watch.origin).days
         alive, fresh, _ = watch.lanes(day)
         for row in rows:
-            place = watch.index.get((row.motive, row.place))
-            if place is None or place not in alive:
+            series = by_name(row.series)
+            key = None if series is None else series.slice_of(row.motive, row.place)
+            place = None if key is None else watch.index.get(key)
+            if key is None or place is None or place not in alive:
                 continue
             number = alive.index(place)
             lesson = await self._lesson(unit, row.data["slice"], row.data.get("located") or row.data["slice"])
@@ -127,12 +132,12 @@ class Publisher:
             judged = _Judged(
                 verdict_id=row.verdict_id,
                 finding_id=row.finding_id,
-                series=WATCHED,
+                series=row.series,
                 motive=row.motive,
                 place=row.place,
                 start=row.start,
                 verdict=Verdict.SYSTEMIC,
-                evaluation=self._evaluation(watch, (row.motive, row.place), episode),
+                evaluation=self._evaluation(watch, key, episode),
                 first=watch.day_of(day - numbers.window + 1),
                 last=watch.through,
                 revision=row.revision + 1,
@@ -141,8 +146,7 @@ class Publisher:
             await self._say(unit, judged, None, row.steps, cause)
 
     async def _slice(self, unit: Unit, watch: Watch, key: Key, cause: Event | Cause) -> list["_News"]:
-        motive, place = key
-        rows = await rows_of(unit.connection, WATCHED, motive, place)
+        rows = await rows_of(unit.connection, series_at(key).name, *stored(key))
         by_start = {row["start"]: row for row in rows}
         trails = watch.trails(key)
         matched: set[str] = set()
@@ -170,7 +174,7 @@ class Publisher:
     async def _episode(
         self, unit: Unit, watch: Watch, key: Key, trail: list[Episode], row: dict[str, Any] | None
     ) -> list["_News"]:
-        motive, place = key
+        series, (motive, place) = series_at(key).name, stored(key)
         start = watch.day_of(trail[0].start)
         steps = [_step(watch, episode) for episode in trail]
         said: list[Step] = [] if row is None else list(row["steps"])
@@ -188,8 +192,8 @@ class Publisher:
             )
         if row is None:
             row = {
-                "verdict_id": natural_id("verdict", WATCHED, motive, place, start.isoformat()),
-                "finding_id": natural_id("finding", WATCHED, motive, place, start.isoformat()),
+                "verdict_id": natural_id("verdict", series, motive, place, start.isoformat()),
+                "finding_id": natural_id("finding", series, motive, place, start.isoformat()),
                 "revision": 0,
             }
         news: list[_News] = []
@@ -201,7 +205,7 @@ class Publisher:
             judged = _Judged(
                 verdict_id=row["verdict_id"],
                 finding_id=row["finding_id"],
-                series=WATCHED,
+                series=series,
                 motive=motive,
                 place=place,
                 start=start,
@@ -295,22 +299,35 @@ class Publisher:
     async def _say(
         self, unit: Unit, judged: _Judged, ended: date | None, steps: Sequence[Step], cause: Event | Cause
     ) -> None:
+        series = by_name(judged.series)
+        wide = series is not None and not series.base
+        # Beside the first series a slice speaks once of a failure; what is known of it goes on there.
+        if (
+            wide
+            and judged.revision == 1
+            and await is_member(
+                unit.connection, judged.series, judged.motive, judged.place, self._waiting.midnight(judged.last)
+            )
+        ):
+            return
         version = await self._books.version(unit.connection)
         book = await self._books.book(unit.connection, version) if version else None
         contacts = await contacts_of(
             unit.connection, judged.series, judged.motive, judged.place, judged.first, judged.last
         )
-        dimension = "touchpoint" if judged.series == WATCHED else "location"
-        where = {"motive": judged.motive, dimension: judged.place} if judged.place else {"motive": judged.motive}
+        where = named_by((series or PEERED).slice_of(judged.motive, judged.place))
         home = None
         if judged.verdict is Verdict.SYSTEMIC:
-            moved = Moved(
-                judged.series, judged.motive, judged.place, where, judged.first, judged.last, judged.series == PEERS
-            )
-            home = await find_home(unit.connection, moved, judged.finding_id, self._waiting)
+            which, chronic_ = (judged.series, judged.motive, judged.place), judged.series == PEERS
+            moved = Moved(*which, where, judged.first, judged.last, chronic_, wide)
+            home = await self._locating.home(unit.connection, moved, judged.finding_id)
         named = where if home is None else home.where
         window = Window(named, judged.first, judged.last, chronic=judged.series == PEERS)
-        reading = read(await collect(unit.connection, window, book, self._waiting, unit.now))
+        reading = None
+        if wide and home is not None and home.known:
+            reading = await read_before(unit.connection, home.finding_id)
+        if reading is None:
+            reading = read(await collect(unit.connection, window, book, self._waiting, unit.now))
         evaluation = judged.evaluation.model_copy(
             update={"customers": contacts.customers, "contacts": contacts.contacts}
         )

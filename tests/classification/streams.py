@@ -43,6 +43,7 @@ def contact(
     hour: int = 10,
     revision: int = 1,
     origin: str = "crm",
+    **more: Any,
 ) -> InteractionClassified:
     return InteractionClassified(
         interaction_id=f"i-{number}",
@@ -58,6 +59,7 @@ def contact(
         touchpoint=touchpoint,
         location=location,
         effects=effects,
+        **more,
         revision=revision,
         origin=origin,
     )

@@ -7,7 +7,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from services.classification.domain.judges import Judges, Lane, levels
+from services.classification.domain.judges import Judges, levels
+from services.classification.domain.lanes import Lane
+from services.classification.domain.slices import at
 from services.classification.domain.watch import MAX_DAYS, Watch, complete_from
 from tests.classification.streams import ORIGIN, WEEK, quiet
 
@@ -93,9 +95,9 @@ def test_a_service_started_again_after_years_reads_the_same_past_for_every_day_i
     since = last - timedelta(days=MAX_DAYS)
     for number in range(2_556):
         day = ORIGIN + timedelta(days=number)
-        everything.add(("m", "t"), day, 1, 1)
+        everything.add(at("m", "t"), day, 1, 1)
         if day >= since:
-            newest.add(("m", "t"), day, 1, 1)
+            newest.add(at("m", "t"), day, 1, 1)
     whole = complete_from(since)
     assert whole <= last - timedelta(days=2 * 365)
     for watch in (everything, newest):
@@ -115,10 +117,10 @@ def test_a_service_started_again_after_years_reads_the_same_past_for_every_day_i
 def test_one_new_complaint_costs_less_than_a_hundred_microseconds() -> None:
     watch = Watch()
     for number in range(2_000):
-        watch.add((f"m{number % 40}", f"t{number % 3}"), ORIGIN + timedelta(days=number % 60), 1, 1)
+        watch.add(at(f"m{number % 40}", f"t{number % 3}"), ORIGIN + timedelta(days=number % 60), 1, 1)
     watch.advance(ORIGIN + timedelta(days=59))
     today = ORIGIN + timedelta(days=60)
     began = time.process_time()
     for number in range(20_000):
-        watch.add((f"m{number % 40}", f"t{number % 3}"), today, 1, 1)
+        watch.add(at(f"m{number % 40}", f"t{number % 3}"), today, 1, 1)
     assert (time.process_time() - began) / 20_000 < 100e-6

@@ -13,6 +13,7 @@ from services.classification.domain.chronic import look
 from services.classification.domain.judges import Judges
 from services.classification.domain.monitor import Rules
 from services.classification.domain.numeric import beta_regularised, log_gamma, negative_binomial_tail, upper_limit
+from services.classification.domain.slices import at
 from services.classification.domain.watch import Watch, fresh_days
 from tests.classification.streams import ORIGIN, WEEK, days, quiet
 
@@ -24,13 +25,13 @@ def watched(fresh: np.ndarray, contacts: np.ndarray | None = None, rules: Rules 
     seen = fresh if contacts is None else contacts
     for index, day in enumerate(days(fresh.shape[1])):
         for row in range(fresh.shape[0]):
-            watch.add((f"m{row}", "t"), day, int(fresh[row, index]), int(seen[row, index]))
+            watch.add(at(f"m{row}", "t"), day, int(fresh[row, index]), int(seen[row, index]))
     watch.advance(ORIGIN + timedelta(days=fresh.shape[1] - 1))
     return watch
 
 
 def verdicts(watch: Watch, row: int = 0) -> list[Verdict]:
-    return [episode.verdict for episode in watch.episodes((f"m{row}", "t"))]
+    return [episode.verdict for episode in watch.episodes(at(f"m{row}", "t"))]
 
 
 def poisson_tail(count: int, mean: float) -> float:
@@ -105,7 +106,7 @@ def test_a_lasting_rise_is_found_systemic_in_time_G3(level: float, rise: float, 
         rng = np.random.default_rng(seed)
         counts = rng.poisson(np.vstack([level * WEEK[np.arange(200) % 7], *(3.0 * np.ones((20, 200)))]))
         counts[0, 150:] = rng.poisson(level * rise * WEEK[np.arange(150, 200) % 7])
-        episodes = watched(counts[:, : 150 + within]).episodes(("m0", "t"))
+        episodes = watched(counts[:, : 150 + within]).episodes(at("m0", "t"))
         found += any(episode.verdict is Verdict.SYSTEMIC and episode.start >= 150 for episode in episodes)
     assert found >= 4
 
@@ -139,7 +140,7 @@ def test_before_enough_history_nothing_is_judged() -> None:
     counts = np.zeros((1, 40), dtype=np.int64)
     counts[0, 35:] = 100
     watch = watched(counts)
-    assert watch.episodes(("m0", "t")) == []
+    assert watch.episodes(at("m0", "t")) == []
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, 3))
@@ -155,12 +156,12 @@ def test_the_order_in_which_facts_come_changes_nothing(random: object, pauses: i
     watch = Watch()
     last = ORIGIN + timedelta(days=129)
     for number, (row, index) in enumerate(facts):
-        watch.add((f"m{row}", "t"), ORIGIN + timedelta(days=index), 1, 1)
+        watch.add(at(f"m{row}", "t"), ORIGIN + timedelta(days=index), 1, 1)
         if pauses and number and number % (len(facts) // pauses) == 0:
             watch.advance(last)
     watch.advance(last)
     for row in range(4):
-        key = (f"m{row}", "t")
+        key = at(f"m{row}", "t")
         assert [
             (watch.day_of(item.start), item.verdict, watch.day_of(item.decided), item.numbers.observed)
             for item in watch.episodes(key)
@@ -178,7 +179,7 @@ def test_judging_looks_at_nothing_after_the_day() -> None:
     _, before, _ = watch.lanes(150)
     for row in range(12):
         for day in range(151, 200):
-            watch.add((f"m{row}", "t"), ORIGIN + timedelta(days=day), 500, 500)
+            watch.add(at(f"m{row}", "t"), ORIGIN + timedelta(days=day), 500, 500)
     watch.advance(last[1])
     _, after, _ = watch.lanes(150)
     assert np.array_equal(before.p, after.p)

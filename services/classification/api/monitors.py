@@ -8,10 +8,10 @@ from libs.events.offload import offload
 from libs.service.http import Paging, paging
 from services.classification import views
 from services.classification.api.context import Context, Reader
-from services.classification.counting import WATCHED
 from services.classification.domain.judges import METHOD, ORDINARY, WINDOWS, YOUNG
 from services.classification.domain.localisation.windows import OTHER
 from services.classification.domain.numeric import upper_limit
+from services.classification.domain.slices import named, series_at, stored
 from services.classification.domain.watch import Watch
 
 
@@ -24,18 +24,19 @@ def router(context: Context) -> APIRouter:
         paged: Annotated[Paging, Depends(paging)],
         motive: Annotated[str | None, Query(max_length=64)] = None,
         touchpoint: Annotated[str | None, Query(max_length=200)] = None,
+        series: Annotated[str | None, Query(max_length=64)] = None,
     ) -> dict[str, Any]:
         async with context.store.reading() as connection:
             said = await views.verdicts(connection)
             async with context.monitor.reading(connection) as (watch, _, mark):
                 rows = await offload(slices_of, watch)
         for row in rows:
-            held = said.get((WATCHED, row["slice"]["motive"], row["slice"].get("touchpoint", "")))
-            row["verdict"] = held
+            row["verdict"] = said.get(row.pop("key"))
         chosen = [
             row
             for row in rows
-            if (motive is None or row["slice"]["motive"] == motive)
+            if (series is None or row["series"] == series)
+            and (motive is None or row["slice"].get("motive") == motive)
             and (touchpoint is None or row["slice"].get("touchpoint") == touchpoint)
         ]
         start = int(paged.position or 0)
@@ -45,7 +46,7 @@ def router(context: Context) -> APIRouter:
             "method": METHOD,
             "judged_through": mark.through if mark is not None else None,
             "slices": len(rows),
-            "bounded": any(row["slice"].get("touchpoint") == OTHER for row in rows),
+            "bounded": any(OTHER in row["slice"].values() for row in rows),
             "false_alarms_per_month": context.settings.false_alarms_per_month,
             "minimum_customers": context.settings.minimum_customers,
         }
@@ -63,10 +64,12 @@ def slices_of(watch: Watch) -> list[dict[str, Any]]:
     rows, fresh, repeats = watch.lanes(column)
     found = []
     for number, row in enumerate(rows):
-        motive, place = watch.keys[row]
+        key = watch.keys[row]
         known = bool(fresh.known[number])
         entry: dict[str, Any] = {
-            "slice": {"motive": motive, "touchpoint": place} if place else {"motive": motive},
+            "slice": named(key),
+            "series": "*".join(name for name, _ in key),
+            "key": (series_at(key).name, *stored(key)),
             "day": watch.through,
             "judged": known,
         }
@@ -92,5 +95,5 @@ def slices_of(watch: Watch) -> list[dict[str, Any]]:
         else:
             entry |= {"p": 1.0, "more_days": max(1, YOUNG - (column + 1))}
         found.append(entry)
-    found.sort(key=lambda entry: (entry["p"], entry["slice"]["motive"], entry["slice"].get("touchpoint", "")))
+    found.sort(key=lambda entry: (entry["p"], *entry["key"]))
     return found

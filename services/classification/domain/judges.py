@@ -27,6 +27,7 @@ from services.classification.domain.detection.baseline import Array, Ints
 from services.classification.domain.detection.families import Quota, hierarchical
 from services.classification.domain.detection.panel import Flags, Panel, spread
 from services.classification.domain.detection.settings import DAYS as LONE
+from services.classification.domain.lanes import Lane, merged, silent
 from services.classification.domain.numeric import negative_binomial_tail
 
 METHOD = "odds-1"
@@ -51,39 +52,24 @@ TAIL = 0.75
 """By how much more odds are e times rarer beyond the tables, until the operation's own slices have told: the upper quartile of that slope
 over the tables' levels and dispersions (median 0.63). Ville's bound would be 1, which the filter's odds hardly reach where hundreds of
 slices are watched: as events may end any day, they stay near 5 between days that say much."""
+WIDE_SHARE = 0.2
+"""Of the false alarms asked for, what the series beside the first may give: 0.6 a year of the usual 3, as many as the weekly sweep. A failure
+raises several of them at once, so that a stricter level costs them little."""
+MOST_SHARE = 0.6
+"""A slice with more of all complainants than this is not judged beside the others: nothing is left to tell what all share."""
 COMMON_DAYS, COMMON_PRIOR, COMMON_LEAST, COMMON_MOST = 7, 60.0, 0.4, 2.5
 GENERATION, BEHIND = 52, 104
 """Blocks of a generation, and how many before it are read when it begins: a service started again reads three years and says the same."""
 CAREFUL_Z = 1.645
 """A day alone is judged by the upper end of its slice's dispersion φ: φ (1 + z √(2 / (complainants so far + 1)))."""
 KNOWN_DAYS = 7
+FAILING_DAYS = 28
+"""Slices of a family in which something alarmed so lately tell nothing of quiet ones. One failure lasts in twenty wide slices: after six
+weeks of two planted ones the operation's own tail had learnt their odds as usual, and no wide slice ever alarmed again that year."""
 LONG_AGO = -1_000_000
 ROOM = (GENERATION + BEHIND + 1) * 7
 KEPT = (0, 1, 2, 4, 8, 16, 32, 64)
 """Weeks back, roughly, of which the state is kept to go back to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """One judged day of one kind of count, an entry per slice."""
-
-    p: Array  # of the lanes of this kind, how many they are counted in
-    level: Array  # the p an alarm needed
-    going_on: Array  # p that something goes on, counted in
-    one_day: Array  # p of this day alone, counted in
-    odds: Array  # natural logarithm: an event against quiet or isolated
-    base: Array  # the odds that a quiet slice reaches on one day in 1,000
-    isolated: Array  # probability that this day is an incident of its own
-    window: Ints
-    observed: Array
-    expected: Array
-    variance: Array
-    recent: Array  # p of the last days, not counted in
-    rate: Array  # a day, before weekday and what is shared
-    dispersion: Array
-    careful: Array  # the dispersion that a day alone is judged by
-    common: Array
-    known: Flags
 
 
 @dataclass(slots=True)
@@ -110,8 +96,9 @@ NAMES = tuple(field.name for field in fields(_Last))
 class Lot:
     """One kind of count of all slices. The last row of the last panel is always spare: it is what a further panel begins as."""
 
-    def __init__(self, first: int, zero: int, asked: float, *, shared: bool) -> None:
-        self.asked, self.shared, self.zero = asked, shared, zero
+    def __init__(self, first: int, zero: int, asked: float, *, shared: bool, among: "Lot | None" = None) -> None:
+        self.asked, self.shared, self.zero, self.among = asked, shared, zero, among
+        self.total, self.usually = 0.0, 0.0
         panel = Panel(DAYS, np.full(ROWS, first, dtype=np.int64), ROOM, zero=zero)
         if shared:
             panel.offsets = np.zeros_like(panel.blocks)
@@ -122,6 +109,10 @@ class Lot:
         self.brought, self.due = np.zeros((ROWS, COMMON_DAYS)), np.zeros((ROWS, COMMON_DAYS))
         self.quota, self.days = Quota.of(asked, MONTH, ROWS), Quota.of(asked, MONTH, ROWS)
         self.alarmed = np.full(ROWS, LONG_AGO)
+        self.most = np.zeros(
+            ROWS, dtype=bool
+        )  # slices that nearly everything is in: of what all share nothing is left to tell
+        self.failing = np.zeros(ROWS, dtype=bool)  # of a family in which something alarmed lately
         self.last: _Last | None = None
 
     def room_for(self, rows: int) -> None:
@@ -136,6 +127,8 @@ class Lot:
             held = getattr(self, name)
             setattr(self, name, np.concatenate([held, np.repeat(held[-1:], missing, axis=0)]))
         self.alarmed = np.concatenate([self.alarmed, np.full(missing, LONG_AGO)])
+        self.most = np.concatenate([self.most, np.zeros(missing, dtype=bool)])
+        self.failing = np.zeros(len(self.most), dtype=bool)
         for quota in (self.quota, self.days):
             quota.before = np.concatenate([quota.before, np.full(missing, -1.0)])
 
@@ -168,7 +161,7 @@ class Lot:
             careful=phi * (1.0 + CAREFUL_Z * np.sqrt(2.0 / (seen + 1.0))),
             vague=np.concatenate([one[0].vague for one in found]),
             common=common,
-            ready=started & (self.panels[0].at - 1 - self.first >= YOUNG - 1),
+            ready=started & (self.panels[0].at - 1 - self.first >= YOUNG - 1) & ~self.most,
         )
         if self.shared and self.panels[0].at % 7 == 0:
             self._pool(alive)
@@ -183,8 +176,16 @@ class Lot:
         expected = self.due.sum(axis=1)
         limit = self.factor * expected
         limit += 3.0 * np.sqrt(phi * limit) + 1.0
-        seen, expected = weight * np.minimum(self.brought.sum(axis=1), limit), weight * expected
-        total, usually = round(float(seen.sum()), 6), round(float(expected.sum()), 6)
+        if self.among is None:
+            seen, expected = weight * np.minimum(self.brought.sum(axis=1), limit), weight * expected
+            self.total, self.usually = round(float(seen.sum()), 6), round(float(expected.sum()), 6)
+            total, usually = self.total, self.usually
+        else:
+            # Each contact is in one slice of the first series: what the others brought is all of that, less one's own.
+            total, usually, held = self.among.total, self.among.usually, expected
+            seen, expected = np.minimum(self.brought.sum(axis=1), limit), np.minimum(expected, usually)
+            seen = np.minimum(seen, total)
+            self.most = held > MOST_SHARE * usually
         self.factor = float(np.clip((total + COMMON_PRIOR) / (usually + COMMON_PRIOR), COMMON_LEAST, COMMON_MOST))
         others: Array = (total - seen + COMMON_PRIOR) / (usually - expected + COMMON_PRIOR)
         return np.clip(others, COMMON_LEAST, COMMON_MOST)
@@ -199,15 +200,15 @@ class Lot:
         for panel in self.panels:
             panel.usual_week = week
 
-    def lane(self, rows: Ints, calm_days: int, *, by_day: bool) -> tuple[Array, Array, Lane]:
+    def lane(self, rows: Ints, calm_days: int, *, by_day: bool) -> Lane:
         """That day of some rows; its p before families are looked at. Learns how far quiet slices go."""
         last = self.last
         assert last is not None
         part = {name: getattr(last, name)[rows] for name in NAMES}
-        ready = part["ready"]
+        ready, lanes = part["ready"], LANES if self.among is None else 1
         going_on = self._rarity(self.quota, rows, part["odds"] - part["base"], ready)
         going_on = np.where(part["odds"] > part["base"], np.minimum(going_on, FROM), 10.0 ** -part["exact"])
-        going_on = np.where(ready, np.minimum(1.0, LANES * going_on), 1.0)
+        going_on = np.where(ready, np.minimum(1.0, lanes * going_on), 1.0)
         one_day = np.ones(len(rows))
         if by_day:
             wide = part["careful"] * part["expected"] + part["vague"] * part["expected"] ** 2
@@ -220,28 +221,24 @@ class Lot:
         lately, usually = self.seen[rows, -days:].sum(axis=1), self.means[rows, -days:].sum(axis=1)
         recent = _tails(lately, usually, part["dispersion"] * usually + part["vague"] * usually**2)
         p = np.minimum(going_on, one_day)
-        return (
-            p,
-            ready,
-            Lane(
-                p=p,
-                level=np.zeros(len(rows)),
-                going_on=going_on,
-                one_day=one_day,
-                odds=part["odds"],
-                base=part["base"],
-                isolated=part["isolated"],
-                window=window,
-                observed=observed,
-                expected=expected,
-                variance=variance,
-                recent=recent,
-                rate=part["level"],
-                dispersion=part["dispersion"],
-                careful=part["careful"],
-                common=part["common"],
-                known=ready,
-            ),
+        return Lane(
+            p=p,
+            level=np.zeros(len(rows)),
+            going_on=going_on,
+            one_day=one_day,
+            odds=part["odds"],
+            base=part["base"],
+            isolated=part["isolated"],
+            window=window,
+            observed=observed,
+            expected=expected,
+            variance=variance,
+            recent=recent,
+            rate=part["level"],
+            dispersion=part["dispersion"],
+            careful=part["careful"],
+            common=part["common"],
+            known=ready,
         )
 
     def _rarity(self, quota: Quota, rows: Ints, excess: Array, ready: Flags, tail: float = TAIL) -> Array:
@@ -252,7 +249,8 @@ class Lot:
         else:
             found = self.asked / MONTH / len(rows) * np.exp(-(excess - quota.shift(0.0)) / scale)
         learnt = np.full(len(quota.before), -1.0)
-        learnt[rows] = np.where(ready, excess, -1.0)
+        # Failures tell nothing of quiet slices, and one raises many wide ones: what alarmed lately is left out.
+        learnt[rows] = np.where(ready & ~self.failing[rows], excess, -1.0)
         if ready.any():
             quota.learn(0, learnt)
             quota.pass_()
@@ -276,6 +274,7 @@ class Lot:
             "factor": self.factor,
             **{name: getattr(self, name).copy() for name in ("seen", "means", "brought", "due")},
             "alarmed": self.alarmed.copy(),
+            "most": self.most.copy(),
             "quotas": [(one.before.copy(), one.crossings.copy(), one.periods) for one in (self.quota, self.days)],
         }
 
@@ -285,7 +284,7 @@ class Lot:
         for panel, state in zip(self.panels, kept, strict=True):
             panel.go_back(state)
         self.factor = held["factor"]
-        for name in ("seen", "means", "brought", "due", "alarmed"):
+        for name in ("seen", "means", "brought", "due", "alarmed", "most"):
             setattr(self, name, held[name].copy())
         for quota, (before, crossings, periods) in zip((self.quota, self.days), held["quotas"], strict=True):
             quota.before, quota.crossings, quota.periods = before.copy(), crossings.copy(), periods
@@ -302,31 +301,54 @@ class Judges:
         zero = self.monday // 7
         self.customers = Lot(begin - self.monday, zero, false_alarms_per_month / LANES, shared=True)
         self.repeats = Lot(begin - self.monday, zero, false_alarms_per_month / LANES, shared=False)
+        self.wide = Lot(begin - self.monday, zero, false_alarms_per_month, shared=True, among=self.customers)
         self._kept: list[tuple[int, dict[str, Any]]] = []
 
-    def step(self, fresh: Array, again: Array, alive: Flags, family: Ints) -> tuple[Lane, Lane]:
-        """The next day of all slices: complainants, repeats, whether the slice was heard of by then, and its motive's number.
+    def step(
+        self, fresh: Array, again: Array, alive: Flags, family: Ints, wide: Flags | None = None
+    ) -> tuple[Lane, Lane]:
+        """The next day of all slices: complainants, repeats, whether the slice was heard of by then, its family's number, and whether
+        it is of a series beside the first (`wide`; None: none is).
 
-        Judged are the slices that were heard of, in their order.
+        Judged are the slices that were heard of, in their order. Of wide ones whether something goes on is asked, and nothing else.
         """
-        if self.at % 7 == 0:
+        if self.at % 7 == 0 and not (self._kept and self._kept[-1][0] == self.at):
             self._keep()
-        rows = np.flatnonzero(alive)
-        lanes = []
-        for lot, counts in ((self.customers, fresh), (self.repeats, again)):
-            lot.room_for(len(counts))
-            wide = np.zeros(len(lot.panels) * ROWS)
-            wide[: len(counts)] = counts
-            known = np.zeros(len(wide), dtype=bool)
-            known[: len(alive)] = alive
-            lot.step(wide, known)
-            lanes.append(lot.lane(rows, self.calm_days, by_day=lot is self.customers)[2])
+        wide = np.zeros(len(alive), dtype=bool) if wide is None else wide
+        first, beside = np.flatnonzero(~wide), np.flatnonzero(wide)
         rate = self.asked / MONTH
-        for lot, lane in zip((self.customers, self.repeats), lanes, strict=True):
-            lane.level[:] = levels(lane.p, family[rows], rate, self.at - lot.alarmed[rows] <= KNOWN_DAYS)
-            lot.alarmed[rows[lane.p <= lane.level]] = self.at
+        shares = (1.0 - WIDE_SHARE, WIDE_SHARE) if len(beside) else (1.0, 0.0)
+        lanes = [
+            self._lane(lot, counts[first], alive[first], family[first], rate * shares[0])
+            for lot, counts in ((self.customers, fresh), (self.repeats, again))
+        ]
+        if len(beside):
+            self.wide.room_for(len(beside))
+            self.wide.failing[:] = False
+            recent = {
+                int(one)
+                for lot, where in ((self.customers, first), (self.wide, beside))
+                for one in family[where[self.at - lot.alarmed[: len(where)] <= FAILING_DAYS]]
+            }
+            self.wide.failing[: len(beside)] = np.isin(family[beside], list(recent))
+            lane = self._lane(self.wide, fresh[beside], alive[beside], family[beside], rate * shares[1])
+            own, other = np.flatnonzero(~wide[alive]), np.flatnonzero(wide[alive])
+            lanes = [merged(lanes[0], own, lane, other), merged(lanes[1], own, silent(lane), other)]
         self.at += 1
         return lanes[0], lanes[1]
+
+    def _lane(self, lot: Lot, counts: Array, alive: Flags, family: Ints, rate: float) -> Lane:
+        lot.room_for(len(counts))
+        padded = np.zeros(len(lot.panels) * ROWS)
+        padded[: len(counts)] = counts
+        known = np.zeros(len(padded), dtype=bool)
+        known[: len(alive)] = alive
+        lot.step(padded, known)
+        rows = np.flatnonzero(alive)
+        lane = lot.lane(rows, self.calm_days, by_day=lot is self.customers)
+        lane.level[:] = levels(lane.p, family[rows], rate, self.at - lot.alarmed[rows] <= KNOWN_DAYS)
+        lot.alarmed[rows[lane.p <= lane.level]] = self.at
+        return lane
 
     def go_back(self, day: int) -> bool:
         """To before that day, or further; False where nothing was kept of so long ago."""
@@ -336,15 +358,34 @@ class Judges:
             return True
         if not self._kept:
             return False
-        self.at, (customers, repeats) = self._kept[-1][0], self._kept[-1][1]["lots"]
-        self.customers.go_back(customers)
-        self.repeats.go_back(repeats)
+        self.at, lots = self._kept[-1][0], self._kept[-1][1]["lots"]
+        for lot, held in zip((self.customers, self.repeats, self.wide), lots, strict=True):
+            lot.go_back(held)
         self._kept.pop()
         return True
 
+    @property
+    def lots(self) -> tuple[Lot, Lot, Lot]:
+        return self.customers, self.repeats, self.wide
+
+    def newest(self) -> tuple[int, Any] | None:
+        """The newest state that is kept: its day, and what the days from it on depend on."""
+        return (self._kept[-1][0], self._kept[-1][1]["lots"]) if self._kept else None
+
+    def restore(self, at: int, lots: list[dict[str, Any]], series: list[list[dict[str, Any]]]) -> None:
+        """To a state that was kept by another process, and `series`: what the blocks before it had brought, a panel each."""
+        for lot, held, panels in zip(self.lots, lots, series, strict=True):
+            lot.room_for(len(panels) * ROWS - 1)
+            for panel, blocks in zip(lot.panels, panels, strict=True):
+                for name, value in blocks.items():
+                    setattr(panel, name, value)
+            lot.go_back(held)
+        self.at = at
+        self._kept = [(at, {"lots": lots})]
+
     def _keep(self) -> None:
         """One state a week of the last, fewer of those long ago."""
-        self._kept.append((self.at, {"lots": (self.customers.held(), self.repeats.held())}))
+        self._kept.append((self.at, {"lots": (self.customers.held(), self.repeats.held(), self.wide.held())}))
         wanted: list[tuple[int, dict[str, Any]]] = []
         for number, least in enumerate(KEPT):
             most = KEPT[number + 1] if number + 1 < len(KEPT) else 10 * least

@@ -9,6 +9,8 @@ import numpy as np
 from services.classification.domain.localisation import Contact, Open, Rules, localise, silenced, window
 from services.classification.domain.localisation.findings import RENAME
 from services.classification.domain.localisation.model import Model
+from services.classification.domain.localisation.windows import OTHER
+from services.classification.domain.slices import WHY
 
 DIMENSIONS = ("motive", "touchpoint", "location", "product", "team", "supplier", "channel", "segment", "agent")
 """Attributes a finding may be named by."""
@@ -21,6 +23,9 @@ PAST = 26
 """Windows of a week before it that say what is usual; of two weeks half as many."""
 TOGETHER = 0.9
 """Share of a broader set's complainants that the moved slice holds, from which on it is no other set."""
+MOSTLY = 0.7
+MEMBER = 0.5
+"""Share of a wide slice's excess from which on it belongs to an open finding."""
 RULES = Rules(protected=PROTECTED)
 
 
@@ -63,7 +68,12 @@ def narrow(
     found = look.findings[number]
     if found.same_as is not None:
         return Narrowed(dict(moved), held[found.same_as])
-    where = {name: values[0] for name, values in found.where.items() if len(values) == 1 and values[0]}
+    # The rarer values together are several too, unless it is them that moved.
+    where = {
+        name: values[0]
+        for name, values in found.where.items()
+        if len(values) == 1 and values[0] and (values[0] != OTHER or moved.get(name) == OTHER)
+    }
     if where.items() < moved.items():
         # Attributes that always come together are one name to the search, the shorter; what is watched under both keeps both.
         leaves = np.asarray(found.leaves, dtype=np.int64)
@@ -80,3 +90,65 @@ def narrow(
         if inner < outer + RENAME:
             return Narrowed(dict(moved))
     return Narrowed(where or dict(moved))
+
+
+def member_of(
+    contacts: Sequence[Contact],
+    through: date,
+    days: int,
+    moved: Mapping[str, str],
+    open_findings: Sequence[Mapping[str, str]],
+    share: float = MEMBER,
+) -> int | None:
+    """Number of the open finding in which most of what `moved` has above its half year lies; None where it is less than `share` of it.
+
+    Complainants of the `days` up to `through`, beside the mean of as many windows as there are (half a year, one window left out).
+    """
+    span = SHORT if days <= SHORT else LONG
+    windows = PAST * SHORT // span
+    inside: dict[int, list[set[str]]] = {}
+    oldest = 0
+    for contact in contacts:
+        back = (through - contact.day).days // span
+        if back < 0:
+            continue
+        oldest = max(oldest, back)
+        if (
+            back == 1
+            or back > windows + 1
+            or any(contact.values.get(name, "") != value for name, value in moved.items())
+        ):
+            continue
+        sets = inside.setdefault(back, [set() for _ in range(len(open_findings) + 1)])
+        sets[-1].add(contact.customer)
+        for number, where in enumerate(open_findings):
+            if all(contact.values.get(name, "") == value for name, value in where.items()):
+                sets[number].add(contact.customer)
+    past = max(min(windows, oldest - 1), 1)
+    excess = [
+        float(len(inside[0][number])) - sum(len(sets[number]) for back, sets in inside.items() if back > 1) / past
+        if 0 in inside
+        else 0.0
+        for number in range(len(open_findings) + 1)
+    ]
+    best = max(range(len(open_findings)), key=lambda number: (excess[number], -number), default=None)
+    return best if best is not None and excess[best] > 0 and excess[best] >= share * excess[-1] else None
+
+
+def placed(contacts: Sequence[Contact], through: date, days: int, moved: Mapping[str, str]) -> dict[str, str]:
+    """Where a rise of a cause, a component or a procedure lies, or of a motive or a contact point alone: the motive and the contact point,
+    or else the motive, that hold most of its excess. The slice itself where there is none.
+
+    Of what says only why half of the excess is enough, because what else the code is given for is no part of the failure; a motive is not
+    named by one contact point unless seven tenths of its excess are there.
+    """
+    share = MEMBER if moved.keys() & WHY else MOSTLY
+    kept = {name: value for name, value in moved.items() if name not in WHY}
+    inside = [one for one in contacts if all(one.values.get(name, "") == value for name, value in moved.items())]
+    for names in (("motive", "touchpoint"), ("motive",)):
+        found = {tuple(one.values.get(name, "") for name in names) for one in inside}
+        sets = [{**kept, **dict(zip(names, values, strict=True))} for values in sorted(found) if all(values)]
+        number = member_of(inside, through, days, moved, sets, share)
+        if number is not None:
+            return sets[number]
+    return dict(moved)

@@ -15,9 +15,10 @@ from services.classification.domain.crosswalk import Crosswalk
 from services.classification.domain.episodes import Episode
 from services.classification.domain.peers import Peers
 from services.classification.domain.rulebook import UNKNOWN
+from services.classification.domain.slices import BASE, PEERED, PEERS, by_name, named, series_at, stored
 from services.classification.domain.watch import Key, Watch
 
-TOUCHPOINT, LOCATION = "touchpoint", "location"
+LOCATION = PEERS
 NEAR = timedelta(days=14)
 """Episodes of a slice whose first days are no further apart are one episode seen twice: the longest window of the monitor."""
 MOVED_SHARE = 0.5
@@ -121,7 +122,7 @@ def _largest_first(item: tuple[tuple[str, str], int]) -> tuple[int, tuple[str, s
 class Seen:
     """One episode as the monitor judged it."""
 
-    series: str  # touchpoint or location
+    series: str  # as `slices` names them; location: among its peers
     motive: str
     place: str
     since: date
@@ -131,7 +132,7 @@ class Seen:
 
     @property
     def slice(self) -> dict[str, str]:
-        return {"motive": self.motive, self.series: self.place} if self.place else {"motive": self.motive}
+        return named((by_name(self.series) or PEERED).slice_of(self.motive, self.place))
 
     def document(self) -> dict[str, Any]:
         return {
@@ -154,10 +155,10 @@ def seen_by(watch: Watch, peers: Peers) -> list[Seen]:
 
 
 def _of_episode(watch: Watch, key: Key, episode: Episode) -> Seen:
-    motive, place = key
+    series, (motive, place) = series_at(key).name, stored(key)
     numbers = episode.numbers
     since = watch.day_of(episode.start)
-    return Seen(TOUCHPOINT, motive, place, since, episode.verdict.value, numbers.observed, numbers.expected)
+    return Seen(series, motive, place, since, episode.verdict.value, numbers.observed, numbers.expected)
 
 
 def compare(before: Sequence[Seen], after: Sequence[Seen], tally: Tally) -> dict[str, Any]:
@@ -205,14 +206,29 @@ def _same(old: Seen, among: Iterable[Seen], motive: str) -> Seen | None:
 
 
 def systemic(seen: Iterable[Seen]) -> list[dict[str, str]]:
-    """The slices that would have a finding: those with a systemic verdict, each once. `unknown` motives count too."""
+    """The slices that would have a finding: those with a systemic verdict, each once. `unknown` motives count too.
+
+    A wide slice counts where no other stood out that it overlaps with: otherwise it would be a member of that one's finding.
+    """
+    found = sorted(
+        (one for one in seen if one.verdict == Verdict.SYSTEMIC.value), key=lambda one: (one.since, one.series != BASE)
+    )
     slices: dict[tuple[str, str, str], dict[str, str]] = {}
-    for one in seen:
-        if one.verdict == Verdict.SYSTEMIC.value:
-            slices.setdefault((one.series, one.motive, one.place), one.slice)
+    named_: list[dict[str, str]] = []
+    for one in sorted(found, key=lambda each: each.series not in {BASE, LOCATION}):
+        if one.series not in {BASE, LOCATION} and any(_overlap(one.slice, other) for other in named_):
+            continue
+        slices.setdefault((one.series, one.motive, one.place), one.slice)
+        named_.append(one.slice)
     return [slices[key] for key in sorted(slices)]
+
+
+def _overlap(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    return all(other.get(name, value) == value for name, value in one.items())
 
 
 def renamed(slice_: Mapping[str, str], tally: Tally) -> dict[str, str]:
     """The slice by the name most of its contacts would have."""
+    if "motive" not in slice_:
+        return dict(slice_)
     return {**slice_, "motive": tally.became(slice_["motive"]) or UNKNOWN}

@@ -19,7 +19,7 @@ from services.classification.domain.localisation import Open, Rules, localise
 from services.classification.domain.localisation.cube import Cube
 from services.classification.domain.localisation.evidence import log_tail
 from services.classification.domain.localisation.noise import learn
-from services.classification.domain.localisation.windows import LEAST_WINDOWS
+from services.classification.domain.localisation.windows import LEAST_WINDOWS, OTHER
 from services.classification.domain.narrowing import DEPTH, DIMENSIONS, PAST, PROTECTED
 from services.classification.domain.numeric import Array
 
@@ -104,7 +104,9 @@ def look(tally: Tally, monday: date, open_findings: Sequence[Mapping[str, str]],
     risen: list[Risen] = []
     for each in found.findings:
         # A finding names one value of an attribute: a set of several is named without it, and has to be one still.
-        where = {name: values[0] for name, values in each.where.items() if len(values) == 1 and values[0]}
+        where = {
+            name: values[0] for name, values in each.where.items() if len(values) == 1 and values[0] not in {"", OTHER}
+        }
         if each.same_as is not None or not where or where.keys() <= PROTECTED:
             continue
         choice = cube.chosen({name: (value,) for name, value in where.items()})

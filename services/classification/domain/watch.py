@@ -4,7 +4,7 @@ Facts may come in any order: adding a fact to a day already judged rewinds to th
 there. What comes out depends on the facts alone, never on when they came.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from services.classification.domain.episodes import Episode, Numbers, Signal, step
-from services.classification.domain.judges import BEHIND, GAP, GENERATION, YOUNG, Judges, Lane
+from services.classification.domain.judges import BEHIND, GAP, GENERATION, YOUNG, Judges
+from services.classification.domain.lanes import Lane
 from services.classification.domain.monitor import CALM_LEVEL, Counts, Rules
+from services.classification.domain.slices import Slice, family, is_base
 
-Key = tuple[str, ...]  # values of a slice's dimensions, in a fixed order
+Key = Slice
 
 MAX_DAYS = 1_830
 """Five years are read: what the last two of them say depends on the three before. Older facts tell nothing about today."""
@@ -43,6 +45,7 @@ class Watch:
     _last: tuple[int, tuple[list[int], Lane, Lane]] | None = None
     _heard: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _family: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    _wide: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     _recorded: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def add(self, key: Key, day: date, fresh: int, contacts: int) -> None:
@@ -56,6 +59,51 @@ class Watch:
         self.contacts[row, column] += contacts
         if self.through is not None and day <= self.through:
             self._dirty = day if self._dirty is None else min(self._dirty, day)
+
+    def fill(self, rows: Sequence[tuple[Key, date, int, int]]) -> None:
+        """The same for many at once, before anything is judged; in whatever order. A restart reads millions of them."""
+        if not rows:
+            return
+        if self.fresh.any():
+            raise ValueError("there are counts already")
+        if self.origin is None:
+            self.origin = min(day for _, day, _, _ in rows)
+        first = self.origin.toordinal()
+        places = [(self.index.setdefault(key, len(self.index)), day.toordinal() - first) for key, day, _, _ in rows]
+        self.keys = list(self.index)
+        row, column = np.array(places, dtype=np.int64).T
+        self._grow(len(self.keys), int(column.max()) + 1)
+        np.add.at(self.fresh, (row, column), np.array([one[2] for one in rows], dtype=np.int64))
+        np.add.at(self.contacts, (row, column), np.array([one[3] for one in rows], dtype=np.int64))
+
+    def resume(
+        self, origin: date, keys: Sequence[Key], trails: Mapping[int, list[tuple[int, Episode]]], judges: Judges
+    ) -> None:
+        """Go on from what another process judged of the same counts, which are filled in next."""
+        self.origin, self.keys, self._judges = origin, list(keys), judges
+        self.index = {key: row for row, key in enumerate(keys)}
+        self._trail = dict(trails)
+        self.through = self.day_of(judges.at - self._ordinal(0) - 1)
+
+    def packed(self, pack: Callable[["Watch", Judges], tuple[date, bytes] | None]) -> tuple[date, bytes] | None:
+        """What is kept, by whoever knows how to write it; None before anything was judged."""
+        return None if self._judges is None else pack(self, self._judges)
+
+    def newest_kept(self) -> date | None:
+        """The first day not judged in the newest state that is kept."""
+        state = None if self._judges is None else self._judges.newest()
+        return None if state is None else self.day_of(state[0] - self._ordinal(0))
+
+    def column_of(self, at: int) -> int:
+        """The column of a day by its number."""
+        return at - self._ordinal(0)
+
+    def judged_days(self) -> int:
+        """Slices times days."""
+        return 0 if self._judges is None else len(self.keys) * (self._judges.at - self._judges.begin)
+
+    def trails_by_row(self) -> list[tuple[int, list[tuple[int, Episode]]]]:
+        return sorted(self._trail.items())
 
     def advance(self, through: date) -> set[Key]:
         """Judge every day up to `through` that is not judged yet or was corrected; the slices whose episodes may differ."""
@@ -115,7 +163,10 @@ class Watch:
         if self.origin is None or (key is not None and key not in self.index):
             return 0
         first, last = max(self._column(since), 0), self._column(until) + 1
-        rows = self.fresh[: len(self.keys)] if key is None else self.fresh[self.index[key] : self.index[key] + 1]
+        if key is None:
+            rows = self.fresh[[number for number, one in enumerate(self.keys) if is_base(one)]]
+        else:
+            rows = self.fresh[self.index[key] : self.index[key] + 1]
         return int(rows[:, first : max(last, first)].sum())
 
     def baseline(self, key: Key, column: int, lane: str) -> list[float]:
@@ -126,11 +177,13 @@ class Watch:
         return [float(value) for value in counts[self.index[key], start:end]]
 
     def _look_over(self) -> None:
-        """What is known of all slices before days are judged: since when each was heard of, whose motive it is, recorded days."""
+        """What is known of all slices before days are judged: since when each was heard of, its family, recorded days."""
         seen = self.contacts[: len(self.keys)] > 0
         self._heard = np.where(seen.any(axis=1), seen.argmax(axis=1), seen.shape[1])
-        motives = {motive: number for number, motive in enumerate(sorted({key[0] for key in self.keys}))}
-        self._family = np.array([motives[key[0]] for key in self.keys], dtype=np.int64)
+        self._wide = np.array([not is_base(key) for key in self.keys], dtype=bool)
+        families = [family(key) for key in self.keys]
+        number = {one: place for place, one in enumerate(sorted(set(families)))}
+        self._family = np.array([number[one] for one in families], dtype=np.int64)
         self._recorded = np.asarray(seen.any(axis=0))
 
     def _bring(self, column: int) -> tuple[list[int], Lane, Lane]:
@@ -152,7 +205,7 @@ class Watch:
             if judges.at < judges.begin:
                 fresh = contacts = np.zeros(len(self.keys))
             alive = self._heard <= at
-            lanes = judges.step(fresh, contacts - fresh, alive, self._family)
+            lanes = judges.step(fresh, contacts - fresh, alive, self._family, self._wide)
         assert lanes is not None
         found = ([int(row) for row in np.flatnonzero(alive)], *lanes)
         self._last = (column, found)
