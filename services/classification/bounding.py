@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, distinct, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events.offload import each
 from services.classification import tables
 from services.classification.domain.localisation.windows import OTHER
 from services.classification.domain.slices import Series
@@ -50,7 +51,7 @@ class Bounds:
     ) -> list["Counted"]:
         """The facts, those that would make a slice too many at `OTHER`."""
         free = [one for one in watched if any(name in FREE for name in one.dims)]
-        keys = [set(fact.slices(free)) for fact in facts]
+        keys = await each(lambda fact: set(fact.slices(free)), facts, every=25)
         new = set().union(*keys) - self._known
         if new:
             found = await _known(connection, sorted(new))

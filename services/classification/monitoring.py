@@ -20,7 +20,7 @@ from libs.events.catalogue import decode
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import Effects
 from libs.events.envelope import Event
-from libs.events.offload import each, offload
+from libs.events.offload import each, in_turns, offload
 from libs.events.store import Cause, Unit
 from libs.events.timers import Timer
 from services.classification import inputs, tables
@@ -158,7 +158,7 @@ class Monitor:
                 self._watch, self._peers = Watch(rules=self._rules), Peers()
             assert self._watch is not None
             assert self._peers is not None
-            for (series, motive, place, day), (more, contacts) in sorted(added.items()):
+            async for (series, motive, place, day), (more, contacts) in in_turns(sorted(added.items()), every=100):
                 self._add(self._watch, self._peers, series, motive, place, day, more, contacts)
         else:
             self._watch, self._peers = await self._load(connection)

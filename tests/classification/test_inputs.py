@@ -215,7 +215,10 @@ async def test_other_settings_are_tried_over_history_and_nothing_happens_G11() -
         assert [item["slice"]["motive"] for item in strict["live"]["findings"]] == risen
         assert strict["shadow"]["findings"] == []
         assert strict["shadow"]["taken_up_missed"] == [f"motive={motive}|touchpoint=store" for motive in risen]
-        assert {item["slice"]["motive"] for item in strict["verdicts"]["vanish"]} == set(risen)
+        vanished = [item["slice"] for item in strict["verdicts"]["vanish"]]
+        assert {where["motive"] for where in vanished if where.keys() == {"motive", "touchpoint"}} == set(risen)
+        # Series beside the first rose with them.
+        assert {where.get("motive", risen[0]) for where in vanished} == set(risen)
         loose = (await run.client.post(path, json={"rules": {"false_alarms_per_month": 60}})).json()
         assert loose["shadow"]["false_alarms_admitted"] > 200 * loose["live"]["false_alarms_admitted"] * 0.9
         assert loose["verdicts"]["appear"]

@@ -109,9 +109,7 @@ class Lot:
         self.brought, self.due = np.zeros((ROWS, COMMON_DAYS)), np.zeros((ROWS, COMMON_DAYS))
         self.quota, self.days = Quota.of(asked, MONTH, ROWS), Quota.of(asked, MONTH, ROWS)
         self.alarmed = np.full(ROWS, LONG_AGO)
-        self.most = np.zeros(
-            ROWS, dtype=bool
-        )  # slices that nearly everything is in: of what all share nothing is left to tell
+        self.most = np.zeros(ROWS, dtype=bool)  # `MOST_SHARE`
         self.failing = np.zeros(ROWS, dtype=bool)  # of a family in which something alarmed lately
         self.last: _Last | None = None
 
