@@ -6,7 +6,6 @@ third of that from ten rows on.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -72,7 +71,7 @@ async def write(
     new = tuple(name for name in names if name not in key) if replaced is None else tuple(replaced)
     sqlite = connection.dialect.name == "sqlite"
     if len(rows) > FEW:
-        made = _statement(table, names, tuple(key), new, tuple(added), connection.dialect)
+        made = _made(connection, (table, names, tuple(key), new, tuple(added)))
         if made is not None and (sqlite or _all_different(rows, key)):
             statement, processes = made
             columns: list[list[Any]] = []
@@ -109,7 +108,18 @@ def _all_different(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> boo
     return not key or len({tuple(row[name] for name in key) for row in rows}) == len(rows)
 
 
-@lru_cache(maxsize=256)
+_Asked = tuple[Table, tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+
+def _made(connection: AsyncConnection, asked: _Asked) -> tuple[str, list[_Process | None]] | None:
+    """Made once for each connection of the pool, and gone with it: what a statement does with its values knows the engine, and
+    would keep it, with all its connections, for as long as the module remembers it."""
+    held: dict[_Asked, tuple[str, list[_Process | None]] | None] = connection.info.setdefault("lazo.bulk", {})
+    if asked not in held:
+        held[asked] = _statement(*asked, connection.dialect)
+    return held[asked]
+
+
 def _statement(
     table: Table,
     names: tuple[str, ...],

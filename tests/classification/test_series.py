@@ -38,6 +38,7 @@ from services.classification.recounting import recount
 from tests.classification.streams import ORIGIN, WEEK, contact, emit
 from tests.classification.test_monitoring import at, bring_in, pass_time, projections_equal_their_folds, verdicts
 
+PAIRS = "motive*product, motive*location, motive*team, motive*supplier"
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
 UTC_ZONE = ZoneInfo("UTC")
 
@@ -60,7 +61,7 @@ def test_a_series_is_one_or_two_attributes_in_any_order_and_a_slice_comes_back_f
         (("motive", "m"), ("product", "p")),
         (("location", "l"), ("product", "p")),
     ]
-    for one in parse(DEFAULT):
+    for one in parse(f"{DEFAULT}, {PAIRS}"):
         assert by_name(one.name) == one
         where = one.of(dict.fromkeys(("motive", *one.dims), "v"))
         assert where is not None
@@ -140,9 +141,9 @@ def test_a_wide_slice_belongs_to_the_open_finding_that_holds_most_of_its_excess(
 
 
 def test_quiet_slices_of_all_series_together_alarm_no_more_often_than_asked_R14() -> None:
-    """Contacts with attributes drawn independently: what one contact adds, it adds to thirteen series."""
+    """Contacts with attributes drawn independently: what one contact adds, it adds to thirteen series, pairs among them."""
     rng = np.random.default_rng(8)
-    watched, began = watched_of(parse(DEFAULT)), 0
+    watched, began = watched_of(parse(f"{DEFAULT}, {PAIRS}")), 0
     judges = Judges(0, 8.0, 5)
     keys: dict[tuple[str, str, str], int] = {}
     families: list[int] = []
