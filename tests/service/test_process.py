@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from libs.service.lock import DirectoryInUse, DirectoryLock
 from services.__main__ import app
+from tests.engines.postgres import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "bGF6bydzIHRlc3RzIHVzZSB0aGlzIGtleSBhbmQgbm8gb3RoZXIgb25l"
@@ -31,17 +32,11 @@ def _environment(data: Path, **more: str) -> dict[str, str]:
     return plain | {"LAZO_DATA": str(data), "LAZO_LANGUAGE": "en", "LAZO_LOG_FORMAT": "json"} | more
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Child:
     """The toy, started; `address` once it answers ready."""
 
     def __init__(self, data: Path, command: Sequence[str] = (), **more: str) -> None:
-        self.port = int(more.pop("LAZO_PORT", _free_port()))
+        self.port = int(more.pop("LAZO_PORT", free_port()))
         self.address = f"http://127.0.0.1:{self.port}"
         self.process = subprocess.Popen(
             command or [sys.executable, "-m", "tests.service.toy"],
@@ -203,7 +198,7 @@ def test_another_master_key_than_the_vaults_is_refused(tmp_path: Path) -> None:
 
 
 def test_while_the_broker_is_away_it_says_that_it_is_starting_and_still_ends_cleanly(tmp_path: Path) -> None:
-    with child(tmp_path, LAZO_KAFKA=f"127.0.0.1:{_free_port()}") as toy:
+    with child(tmp_path, LAZO_KAFKA=f"127.0.0.1:{free_port()}") as toy:
         end = time.monotonic() + 60
         while time.monotonic() < end:
             with suppress(httpx.TransportError):
@@ -287,7 +282,7 @@ def test_keys_are_made_listed_and_revoked_while_nothing_runs(tmp_path: Path) -> 
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else None,
 )
 def test_wrong_usage_is_told_in_words(tmp_path: Path, arguments: list[str], code: int, text: str) -> None:
-    found = _lazo(tmp_path, *arguments, LAZO_PORT=str(_free_port()))
+    found = _lazo(tmp_path, *arguments, LAZO_PORT=str(free_port()))
     assert found.returncode == code, found.stderr
     assert text in found.stderr
     assert "Traceback" not in found.stderr
@@ -316,7 +311,7 @@ def test_the_help_names_every_command() -> None:
 
 @pytest.mark.slow
 def test_all_four_services_start_in_one_process_answer_and_end(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "services", "up", "--data", str(tmp_path / "data"), "--port", str(port)]
     with child(tmp_path / "data", command=command, LAZO_PORT=str(port)) as lazo:
         lazo.ready(60)
