@@ -1,5 +1,6 @@
 """The monitor on real engines: counts, verdicts and findings from streams of coded contacts."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from libs.events.clock import SimulatedClock
 from libs.service.testing import Running, running
 from services.classification import tables
 from services.classification.app import build as classification
-from services.classification.counting import counted_of, fold
+from services.classification.counting import USUAL, counted_of, fold
 from services.classification.desk import finding_row
 from services.classification.domain.findings import fold as fold_finding
+from services.classification.domain.slices import Series
 from tests.classification.streams import ORIGIN, WEEK, contact, days, emit, said
 
 NUMBER_OF_DAYS = 150
@@ -102,7 +104,7 @@ async def live(run: Running, clock: SimulatedClock, found: list[InteractionClass
     await run.settle()
 
 
-async def projections_equal_their_folds(run: Running) -> None:
+async def projections_equal_their_folds(run: Running, watched: Sequence[Series] = USUAL) -> None:
     store, runtime = run.services["classification"].runtime.store, run.services["classification"].runtime
     async with store.reading() as connection:
         events = store.tables.events
@@ -119,7 +121,7 @@ async def projections_equal_their_folds(run: Running) -> None:
             if (row.fresh, row.contacts) != (0, 0)
         }
         stored = {row.finding_id: dict(row._mapping) for row in await connection.execute(select(tables.findings))}
-    assert sums == fold(facts)
+    assert sums == fold(facts, watched)
     for identity, row in stored.items():
         async with store.unit() as unit:
             state = fold_finding([decode(event) for event in await unit.stream(f"finding/{identity}")])

@@ -14,7 +14,9 @@ from libs.events.engines import make_engine, writing
 from libs.service.testing import Running, running
 from services.classification import tables
 from services.classification.app import build as classification
+from services.classification.counting import watched_of
 from services.classification.domain.localisation.windows import MOST_VALUES, OTHER
+from services.classification.domain.slices import parse
 from services.classification.domain.sweep import LASTS, Tally, dimensions_of, lasts, look
 from services.classification.joining import particulars_row
 from services.classification.sweeping import read_tally
@@ -115,9 +117,13 @@ async def swept(run: Running) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-async def test_a_joint_rise_is_one_finding_live_as_in_history_and_a_burst_or_one_loud_customer_is_none_R11_G3() -> None:
+async def test_a_joint_rise_is_one_finding_live_as_in_history_and_a_burst_or_one_loud_customer_is_none_R11_G3(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each slice has a complainant or two more a week; together they are forty more. Two days of the week come
-    late, and are a revision."""
+    late, and are a revision. Only the sweep is asked: the series of the place alone finds it before the week is over."""
+    monkeypatch.setenv("LAZO_CLASSIFICATION_SERIES", "motive")
+    watched = watched_of(parse("motive"))
     told = []
     for live in (False, True):
         clock = SimulatedClock(at(7 * WEEKS + 2) if not live else at(BEGINS - 1))
@@ -149,7 +155,7 @@ async def test_a_joint_rise_is_one_finding_live_as_in_history_and_a_burst_or_one
             assert len(verdict["evaluation"]["baseline"]) == verdict["evaluation"]["parameters"]["past_weeks"]
             links = (await run.client.get(f"/classification/v1/findings/{found['finding_id']}/interactions", params={"limit": 200})).json()  # fmt: skip
             assert {one["interaction_id"] for one in links["items"]} >= {one.interaction_id for one in mine}
-            await projections_equal_their_folds(run)
+            await projections_equal_their_folds(run, watched)
     assert told[0] == told[1]
     for facts in (
         past(1, FAILURE, 42, (2,)),
