@@ -77,12 +77,10 @@ def run(lab: Lab) -> list[Bar]:
         bars += year(days, found, "")
     fresh = lab.json_of([sys.executable, "-c", "from bench.d7s import held; held()"])
     what = "event loop at most this late (99.9th percentile) while a thread"
-    for name, doing in (("code", "codes a stream"), ("learn", "learns corrections")):
+    for name, doing in (("load", "loads the encoder"), ("code", "codes a stream"), ("learn", "learns corrections")):
         bars.append(
             at_most(f"D7S.held-{name}", f"{what} {doing}", fresh[name], "ms", 20, note=f"idle {fresh['idle']:.0f}")
         )
-    # Before a process is ready where corrections or a model are there (`Lessons.prepare`), else once, at the first correction ever.
-    bars.append(told("D7S.held-load", f"{what} loads the encoder, once in its life", fresh["load"], "ms"))
     bars += asyncio.run(waiting(lab.quick))
     return bars
 
