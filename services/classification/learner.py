@@ -74,7 +74,7 @@ class _Guarded:
 
 class Lessons:
     """The corrections' table, and this process's learner and fitted model. `encoder`: gives the sentence encoder, or None;
-    called off the event loop, once there is something to learn: an installation that never corrects goes without its 120 MB."""
+    called once, off the event loop."""
 
     def __init__(self, books: Books, encoder: Callable[[], Encoder | None], measuring: Measuring) -> None:
         self._books, self._load, self._measuring = books, encoder, measuring
@@ -86,11 +86,10 @@ class Lessons:
         self._fitted: dict[tuple[str, int], Fitted | None] = {}
         self._heard: dict[int, Coder] = {}
 
-    async def prepare(self, connection: AsyncConnection) -> None:
-        """Load the encoder where it will be needed, before anybody waits: its vocabulary holds the interpreter for 25 to 50 ms at a
-        time, whichever thread it is in."""
-        if (await _counted(connection, 0))[0] or await live_model(connection) is not None:
-            await self._load_encoder()
+    async def prepare(self) -> None:
+        """Load the encoder before anybody waits: whichever thread builds its vocabulary (third party: a table of 400,000 strings that
+        grows) holds the interpreter for 25 to 50 ms at a time. It costs a start one second, once a process, and 120 MB."""
+        await self._load_encoder()
 
     async def note(self, unit: Unit, data: InteractionClassified) -> None:
         """Write a person's decision down as a correction; it is learnt once this unit is committed."""

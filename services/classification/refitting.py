@@ -94,8 +94,7 @@ class Refitting:
         return self._made
 
     async def start(self) -> None:
-        async with self._store.reading() as connection:
-            await self._lessons.prepare(connection)
+        await self._lessons.prepare()
         self._task = asyncio.create_task(self._run(), name="classification refitting")
 
     async def stop(self) -> None:

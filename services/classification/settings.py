@@ -49,7 +49,7 @@ class ClassificationSettings(BaseSettings):
     )
     encoder: bool = Field(
         default=True,
-        description="code with the sentence encoder where its wheel is installed, once people have corrected",
+        description="code with the sentence encoder where its wheel is installed, once people have corrected; loaded at each start: a second, 120 MB",
     )
     fit_after: int = Field(
         default=200,

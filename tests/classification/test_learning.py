@@ -239,22 +239,24 @@ async def test_what_was_corrected_is_coded_so_from_the_next_text_on_and_every_pr
         assert first[0].motive == "device.fault"
 
 
-async def test_the_encoder_is_loaded_before_a_process_is_ready_where_it_will_be_needed_and_not_at_all_where_nobody_corrects(
-    monkeypatch: pytest.MonkeyPatch, office: Office
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_the_encoder_is_loaded_once_before_a_process_is_ready_and_not_at_all_where_it_is_not_wanted(
+    monkeypatch: pytest.MonkeyPatch, office: Office, wanted: bool
 ) -> None:
-    """It used to be loaded with the first batch after a start, whose contacts waited for it and whose loop was held for 50 ms."""
+    """It used to be loaded by the first batch after a start, or by the first correction ever: the loop of a process that served was held
+    for 50 ms."""
     loaded: list[bool] = []
     monkeypatch.setattr(encoders, "load", lambda: loaded.append(True))
-    monkeypatch.setenv("LAZO_CLASSIFICATION_ENCODER", "true")
+    monkeypatch.setenv("LAZO_CLASSIFICATION_ENCODER", str(wanted))
     async with running(intake, classification, clock=SimulatedClock(START)) as run:
+        assert len(loaded) == wanted
         await publish(run)
         await run.settle()
-        assert not loaded
     async with office() as (run, _):
-        assert loaded
+        assert len(loaded) == 2 * wanted
         await send(run, [contact(1_000, "no tengo internet")])
         await run.settle()
-    assert len(loaded) == 1
+    assert len(loaded) == 2 * wanted
 
 
 async def test_whoever_was_erased_teaches_nothing_from_then_on_and_all_begin_again_without_them(

@@ -114,7 +114,7 @@ def _judged(site: Site, history: History) -> None:
 
 def test_kills_of_everything_in_one_process_on_sqlite_lose_and_double_nothing(tmp_path: Path) -> None:
     """G7, I1-I7, I9, I13 on the embedded engines: SIGKILL at any moment, also during the start."""
-    site = Site(tmp_path, {}, embedded=True)
+    site = Site(tmp_path, {"LAZO_CLASSIFICATION_ENCODER": "false"}, embedded=True)
     try:
         _prepare(site)
         began = time.monotonic()
@@ -142,7 +142,8 @@ def test_kills_of_services_broker_and_database_lose_and_double_nothing(
 ) -> None:
     """G7, I1-I7, I9, I13 on Kafka and PostgreSQL: services killed and frozen (zombies), broker and database killed."""
     database = create_database(own_postgres)
-    environment = {"LAZO_KAFKA": own_kafka.bootstrap, "LAZO_DATABASE": database}
+    # A start loads the encoder, a second each, and nobody corrects anything here.
+    environment = {"LAZO_KAFKA": own_kafka.bootstrap, "LAZO_DATABASE": database, "LAZO_CLASSIFICATION_ENCODER": "false"}
     site = Site(tmp_path, environment, embedded=False)
     frozen: list[tuple[float, Process]] = []
 

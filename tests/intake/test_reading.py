@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.intake.domain import interactions
 from services.intake.domain.faults import SENTENCES, Refused, sentence
-from services.intake.domain.reading import Form, array, lines, one, strict_loads
+from services.intake.domain.reading import Form, Read, array, lines, one, parts, strict_loads
 
 FORM = Form(interactions.ADAPTER, interactions.LIST, interactions.KNOWN)
 GOOD = {
@@ -153,6 +153,51 @@ def test_no_bytes_raise_anything_but_a_refusal(body: bytes) -> None:
     lines(body, FORM)
     with contextlib.suppress(Refused):
         array(body, FORM)
+
+
+def in_parts(body: bytes, size: int) -> list[Read] | None:
+    read: list[Read] = []
+    for part in parts(body, size):
+        if part is None:
+            return None
+        read += lines(part, FORM)
+    return read
+
+
+ELEMENTS = st.sampled_from(
+    [
+        changed(), changed(text="ñandú “\u00e1”, [1, 2], {}", external_id="2"), json.dumps(GOOD, indent=2).replace("\n", "\r\n").encode(),
+        b"7", b"null", b'"x"', b"[]", b"{}", changed()[:-1] + b',"text":"x"}', changed(text="a\0"), b'{"a":' * 40 + b"1" + b"}" * 40,
+        b"NaN", b"9" * 5_000, b"{", b"", b"1 2", b'"\n"', b"\xff", b"[" * 100_000,
+    ]
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(ELEMENTS, st.sampled_from([b"", b" ", b"\n\r\t", b"\xc2\xa0"])), max_size=6),
+    st.sampled_from([b"[]", b" [ ] ", b"[,]", b"[", b"[]]", b"[] 1", b"{}"]),
+    st.sampled_from([1, 200, 10_000]),
+)
+def test_an_array_read_in_parts_gives_what_it_gives_in_one_go(
+    elements: list[tuple[bytes, bytes]], around: bytes, size: int
+) -> None:
+    bracket = around.index(around.strip()[:1]) + 1
+    body = around[:bracket] + b",".join(space + element + space for element, space in elements) + around[bracket:]
+    found = in_parts(body, size)
+    if found is not None:
+        assert [str(one) for one in found] == [str(one) for one in array(body, FORM)]
+    else:
+        with contextlib.suppress(Refused):
+            assert not any(isinstance(one, dict) for one in array(body, FORM)), (
+                "a body of good elements is read in parts"
+            )
+
+
+def test_a_large_array_is_read_a_few_elements_at_a_time() -> None:
+    body = json.dumps([GOOD] * 500, ensure_ascii=False).encode()
+    found = list(parts(body, 16_000))
+    assert len(found) > 3
+    assert all(part is not None and len(part) < 17_000 for part in found)
 
 
 JSON = st.recursive(

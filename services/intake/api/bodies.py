@@ -11,7 +11,7 @@ from libs.service.http.problems import FieldError, Problem, Words
 from services.intake.api.answers import words_of
 from services.intake.cloudevents import from_events
 from services.intake.domain.faults import Fault, Refused
-from services.intake.domain.reading import Form, Read, array, lines, one, value, without_bom
+from services.intake.domain.reading import Form, Read, array, lines, one, parts, value, without_bom
 
 _NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
@@ -68,7 +68,7 @@ async def elements_of(request: Request, form: Form, most: int) -> Elements:
         )
     if body.lstrip()[:1] == b"[":
         try:
-            return _limited(Elements(array(body, form), single=False), most)
+            return _limited(Elements(await _array(body, form), single=False), most)
         except Refused as refusal:
             raise _unreadable(refusal.faults[0]) from None
     read = one(body, form)
@@ -89,6 +89,19 @@ async def _lines(body: bytes, form: Form) -> list[Read]:
         start = end
         await asyncio.sleep(0)
     return reads
+
+
+async def _array(body: bytes, form: Form) -> list[Read]:
+    if len(body) > _PIECE:
+        reads: list[Read] = []
+        for part in parts(body, _PIECE):
+            if part is None:
+                break
+            reads += lines(part, form)
+            await asyncio.sleep(0)
+        else:
+            return reads
+    return array(body, form)
 
 
 def _events(request: Request, body: bytes, form: Form) -> Elements:

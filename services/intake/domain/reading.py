@@ -20,6 +20,7 @@ MAX_DEPTH = 32  # an interaction is 3 deep; the parsers themselves would take 20
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UTF8_BOM = b"\xef\xbb\xbf"
+_SPACE = re.compile("[ \t\r\n]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,43 @@ def array(body: bytes, form: Form) -> list[Read]:
     if not isinstance(found, list):
         raise Refused(Fault("", "not-an-object"))
     return [value(element, form) for element in found]
+
+
+def parts(body: bytes, size: int) -> Iterator[bytes | None]:
+    """The elements of a JSON array, found by reading past them, as lines of NDJSON of some `size` characters together. None when
+    anything is odd: then `array` has the word on the whole body, and what was given before counts for nothing.
+
+    NDJSON as the words between the elements' brackets: an element's own line ends are white space, and become blanks.
+    """
+    try:
+        text = body.decode()
+        place, ends, found, held = _past(text, 0), ",", [], 0
+        if text[place] != "[":
+            raise ValueError
+        place += 1
+        while ends == ",":
+            start = _past(text, place)
+            _, place = _SCANNER.raw_decode(text, start)
+            found.append(text[start:place].replace("\r", " ").replace("\n", " "))
+            held += place - start
+            place = _past(text, place)
+            ends = text[place]
+            place += 1
+            if held >= size and ends == ",":
+                yield "\n".join(found).encode()
+                found, held = [], 0
+        if ends != "]" or _past(text, place) != len(text):
+            raise ValueError
+    except (ValueError, IndexError, RecursionError, Refused):
+        yield None
+    else:
+        yield "\n".join(found).encode()
+
+
+def _past(text: str, place: int) -> int:
+    space = _SPACE.match(text, place)
+    assert space is not None  # it may be empty
+    return space.end()
 
 
 def value(element: Any, form: Form) -> Read:
@@ -135,6 +173,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> NoReturn:
     raise Refused(Fault("", "invalid-json", {"reason": f"{name} is no JSON number"}))
+
+
+_SCANNER = json.JSONDecoder(parse_constant=_constant)
 
 
 def strict_loads(body: bytes) -> Any:
