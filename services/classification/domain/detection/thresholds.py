@@ -23,7 +23,7 @@ MOST = {"day": (-0.15, 0.15), "week": (-0.2, 0.1)}
 """How far a score may lean down and up."""
 SPENDS, SPENDS_MOST = {"day": 0.45}, 0.3
 """Powers of ten of episodes per unit of odds at `LEANS_AT`, and the most: a factor of 2 up or down."""
-CAREFUL = {"day": 0.88, "week": 1.0}
+CAREFUL = {"day": 0.92, "week": 1.0}
 """Of the episodes asked for: a past with outbreaks, bursts and changes of level gives a tenth more than one without, as in the tables."""
 SHAPE = (len(LEVELS), len(DISPERSIONS), len(SCORES))
 
