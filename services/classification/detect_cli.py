@@ -107,7 +107,8 @@ def register(app: typer.Typer) -> None:
         episodes: Annotated[
             float | None,
             typer.Option(
-                help="instead: wanted false alarm episodes (alarms at most 7 periods apart are one) a series and year"
+                help="instead: wanted false alarm episodes (alarms at most 7 periods apart are one) a series and year, "
+                "on average over the file"
             ),
         ] = None,
         explain: Annotated[str | None, typer.Option(help="draw this series on the terminal")] = None,

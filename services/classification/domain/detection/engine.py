@@ -29,7 +29,8 @@ SLOW = 1.0  # standard deviations: a lasting event that was never larger is a dr
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`far`: share of alarmed periods on quiet series. `episodes`, when given, instead: false alarm episodes a series and year."""
+    """`far`: share of alarmed periods on quiet series. `episodes`, when given, instead: false alarm episodes a series and year,
+    on average over the series judged together (days: those in which an alarm finds more have more of them)."""
 
     far: float = 0.01
     episodes: float | None = None
@@ -145,19 +146,21 @@ def _chunk(
         judged = panel.step(watched, None if exposure is None else held.of(exposure, 1.0))
         repeats = (seen + REPEATS_PRIOR) / (people + REPEATS_PRIOR)
         exact, score = thresholds.score(setting.name, judged.odds, judged.level, judged.dispersion)
+        ready = judged.odds > -29
         cut = -np.log10(asked.far)
         if asked.episodes is not None:
-            cut = thresholds.cut_for_episodes(setting.name, asked.episodes, judged.level, judged.dispersion)
-        alarmed = (exact >= cut) & (judged.odds > -29)
+            among = np.zeros(len(counts), dtype=bool)
+            among[active] = ready[active]
+            share = thresholds.spent(setting.name, asked.episodes, judged.level, judged.dispersion, among)
+            cut = thresholds.cut_for_episodes(setting.name, share, judged.level, judged.dispersion)
+        alarmed = (exact >= cut) & ready
         expected, variance = judged.expected * repeats, judged.variance * repeats**2
         upper = upper_limit(expected, variance, asked.far)
         for flat, value in zip(values, (expected, upper, score), strict=True):
             flat[places] = value[active]
         lasting, short, size = panel.about()
         largest = np.where(alarmed, np.maximum(largest, size), 0.0)
-        burst = (
-            (judged.odds > -29) & (counts > upper) & ((judged.isolated > 0.5) | (counts - watched > upper - expected))
-        )
+        burst = ready & (counts > upper) & ((judged.isolated > 0.5) | (counts - watched > upper - expected))
         calm = np.where(burst, BURST, NOTHING)
         kinds = np.where(alarmed, np.where(short >= lasting, SURGE, np.where(largest <= SLOW, DRIFT, SHIFT)), calm)
         alarm[places], kind[places] = alarmed[active], kinds[active]

@@ -13,6 +13,7 @@ import numpy as np
 
 from services.classification.domain.detection import tables
 from services.classification.domain.detection.baseline import Array
+from services.classification.domain.detection.panel import Flags
 
 LEVELS = np.array([-1.4, -1.0, -0.6, -0.2, 0.2, 0.7, 1.2, 1.8, 2.4])  # log10 of a period's mean
 DISPERSIONS = np.array([1.05, 1.3, 1.7, 2.4, 4.0, 6.0])
@@ -20,6 +21,10 @@ SCORES = np.array([0.3, 0.7, 1.0, 1.3, 1.6, 2.0, 2.3, 2.6, 3.0, 3.3])
 LEAN, LEANS_AT = 0.5, 5
 MOST = {"day": (-0.15, 0.15), "week": (-0.2, 0.1)}
 """How far a score may lean down and up."""
+SPENDS, SPENDS_MOST = {"day": 0.45}, 0.3
+"""Powers of ten of episodes per unit of odds at `LEANS_AT`, and the most: a factor of 2 up or down."""
+CAREFUL = {"day": 0.92, "week": 1.0}
+"""Of the episodes asked for: a past with outbreaks, bursts and changes of level gives a tenth more than one without, as in the tables."""
 SHAPE = (len(LEVELS), len(DISPERSIONS), len(SCORES))
 
 
@@ -105,19 +110,34 @@ def _placed(rows: Array, odds: Array) -> Array:
     return np.where(odds <= -29.0, 0.0, found)
 
 
-def cut_for_episodes(name: str, wanted: float, level: Array, dispersion: Array) -> Array:
+def spent(name: str, wanted: float, level: Array, dispersion: Array, among: Flags) -> Array:
+    """Episodes a year that each series may have, so that those `among` which it is shared out have `wanted` on average.
+
+    Where quiet series seldom reach high odds, equal shares would alarm at low odds; the nearer to equal odds, the more events are found at
+    the same number of false alarms (Neyman & Pearson 1933). A series alone, or alike ones, have just what was asked for.
+    """
+    if name not in SPENDS or not among.any():
+        return np.full(len(level), wanted)
+    odds = at_nodes(quantiles(name), level, dispersion)[:, LEANS_AT]
+    lean = SPENDS[name] * (odds - float(np.mean(odds[among])))
+    weight = 10.0 ** np.clip(lean, -SPENDS_MOST, SPENDS_MOST)
+    shares: Array = wanted * weight / float(np.mean(weight[among]))
+    return shares
+
+
+def cut_for_episodes(name: str, wanted: float | Array, level: Array, dispersion: Array) -> Array:
     """The score from which a quiet series alarms in `wanted` episodes a year."""
     rows = np.minimum.accumulate(at_nodes(episodes(name), level, dispersion), axis=1)
-    target = np.log10(max(wanted, 1e-6))
+    target = np.log10(np.maximum(np.broadcast_to(wanted, len(level)) * CAREFUL[name], 1e-6))
     found = np.full(len(level), SCORES[-1])
     slope = 1.0  # beyond the table a tenth of the episodes costs a unit of score
     beyond = rows[:, -1] > target
-    found[beyond] = SCORES[-1] + (rows[beyond, -1] - target) / slope
+    found[beyond] = SCORES[-1] + (rows[beyond, -1] - target[beyond]) / slope
     first = rows[:, 0] <= target
     for number in range(len(SCORES) - 1, 0, -1):
         high, low = rows[:, number - 1], rows[:, number]
         inside = (high > target) & (low <= target)
-        share = (high[inside] - target) / np.maximum(high[inside] - low[inside], 1e-9)
+        share = (high[inside] - target[inside]) / np.maximum(high[inside] - low[inside], 1e-9)
         found[inside] = SCORES[number - 1] + share * (SCORES[number] - SCORES[number - 1])
     found[first] = SCORES[0]
     return found
