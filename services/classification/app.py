@@ -39,7 +39,7 @@ from services.classification.judging import Judging
 from services.classification.learner import Lessons
 from services.classification.measuring import Measuring
 from services.classification.modelling import Modelling
-from services.classification.monitoring import Monitor
+from services.classification.monitoring import STRETCH, Monitor
 from services.classification.previewing import Preview
 from services.classification.recoding import Recoding
 from services.classification.refitting import Refitting
@@ -96,7 +96,9 @@ async def build(environment: Environment) -> Service:
         books, coding, lessons, share=settings.second_share, hold=timedelta(minutes=settings.claim_minutes)
     )
     recoding = Recoding(books, coding)
-    monitor = Monitor(rules, waiting, Publisher(books, rules, waiting), series)
+    # An eighth of the deadline: reading the counts, and saying what they came to, have to fit into a batch as well.
+    stretch = min(STRETCH, environment.machinery().batch_deadline / 8)
+    monitor = Monitor(rules, waiting, Publisher(books, rules, waiting), series, stretch)
     escalating = Escalating(levels, waiting)
     dependencies = Dependencies(
         coding, monitor, Judging(waiting), emerging, lessons, recoding, refitting, Joining(escalating), escalating

@@ -7,7 +7,7 @@ were tampered with are numbers at worst.
 import io
 import json
 import zipfile
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from services.classification.domain.episodes import Episode, Numbers
 from services.classification.domain.judges import Judges
 from services.classification.domain.watch import Watch
 
-VERSION = 1
+VERSION = 2
 """Of this form. Another one is ignored, and made anew."""
 
 
@@ -32,7 +32,9 @@ def pack(watch: Watch, judges: Judges) -> tuple[date, bytes] | None:
     if state is None:
         return None
     at, lots = state
-    column = watch.column_of(at)
+    until = watch.newest_kept()
+    assert until is not None
+    column = (until - watch.origin).days
     arrays: dict[str, np.ndarray] = {}
     trails = {
         str(row): [(day, _episode(one)) for day, one in trail if day < column] for row, trail in watch.trails_by_row()
@@ -42,10 +44,11 @@ def pack(watch: Watch, judges: Judges) -> tuple[date, bytes] | None:
         "origin": watch.origin.isoformat(),
         "keys": [list(map(list, key)) for key in watch.keys],
         "trails": {row: trail for row, trail in trails.items() if trail},
+        "until": until.isoformat(),
         "judges": [judges.begin, judges.asked, judges.calm_days, at],
         "lots": _flat(lots, "lots", arrays),
         "series": [
-            _flat([{name: getattr(panel, name) for name in ("blocks", "quiet", "offsets")} for panel in lot.panels], f"series{number}", arrays)
+            _flat({name: getattr(lot.panel, name) for name in ("blocks", "quiet", "offsets")}, f"series{number}", arrays)
             for number, lot in enumerate(judges.lots)
         ],
     }  # fmt: skip
@@ -55,7 +58,7 @@ def pack(watch: Watch, judges: Judges) -> tuple[date, bytes] | None:
         for name, array in arrays.items():
             with file.open(f"{name}.npy", "w") as part:
                 np.lib.format.write_array(part, np.ascontiguousarray(array), allow_pickle=False)
-    return watch.day_of(column), held.getvalue()
+    return until, held.getvalue()
 
 
 def unpack(body: bytes, watch: Watch) -> None:
@@ -75,10 +78,10 @@ def unpack(body: bytes, watch: Watch) -> None:
         judges.restore(at, _whole(shape["lots"], arrays), [_whole(one, arrays) for one in shape["series"]])
         keys = [tuple((name, value) for name, value in key) for key in shape["keys"]]
         trails = {int(row): [(day, _back(one)) for day, one in trail] for row, trail in shape["trails"].items()}
-        origin = date.fromisoformat(shape["origin"])
+        origin, until = date.fromisoformat(shape["origin"]), date.fromisoformat(shape["until"])
     except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise Unreadable(str(error)) from error
-    watch.resume(origin, keys, trails, judges)
+    watch.resume(origin, keys, trails, judges, until - timedelta(days=1))
 
 
 def _flat(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:

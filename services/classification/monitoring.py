@@ -3,12 +3,18 @@
 Counts live in the database; the judgements are kept in memory beside them and made again when they are missing (a restart)
 or stale (another instance was active, or a transaction was rolled back): `stamp` tells. What is published depends on the
 counts alone, so making them again publishes nothing new.
+
+**Judging goes in stretches** where there is much of it: years of history, many slices, a late fact of long ago. Each ends after `stretch`
+seconds, long before a batch's deadline, and commits; a timer that is due at once goes on. First all days are judged, kept in memory and
+from time to time as a snapshot, so that a process that is killed goes on from there; then what they came to is said, in the order of the days,
+as far as the time lasts. So it is what one go would have said. A stretch that was cut all the same is tried again at half its length.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -33,11 +39,14 @@ from services.classification.domain.slices import DEFAULT, Series, Slice, parse
 from services.classification.domain.watch import MAX_DAYS, Watch, complete_from
 from services.classification.recounting import recount
 from services.classification.snapshots import Snapshots
+from services.classification.verdict_rows import said_of
 from services.classification.verdicts import Publisher
 from services.classification.waiting import Waiting
 
 NAME = "monitor"
 DAY, GATHER = "monitor-day", "monitor-gather"
+STRETCH, SHORTEST = 2.0, 0.05
+"""Seconds of judging in one transaction: whoever writes meanwhile waits as long."""
 AFTERMATH = timedelta(days=45)
 """Days judged after the last fact: by then every episode has ended, and empty days tell nothing more."""
 
@@ -53,12 +62,28 @@ class Mark:
     gathering: bool
 
 
+@dataclass(slots=True)
+class Unsaid:
+    """Slices and places whose judgements changed and were not looked through for something to say yet."""
+
+    keys: set[Slice] = field(default_factory=set)
+    places: set[tuple[str, str]] = field(default_factory=set)
+    everything: bool = False
+    said_under: str | None = None  # all of it, in the transaction of that stamp
+
+
 class Monitor:
     """One service's monitor. Handlers of one consumer group and the timers call it, one at a time (they share a database)."""
 
     def __init__(
-        self, rules: Rules, waiting: Waiting, publisher: Publisher, series: Sequence[Series] = parse(DEFAULT)
+        self,
+        rules: Rules,
+        waiting: Waiting,
+        publisher: Publisher,
+        series: Sequence[Series] = parse(DEFAULT),
+        stretch: float = STRETCH,
     ) -> None:
+        """`stretch`: seconds that judging may go on in one transaction."""
         self._rules, self._waiting, self._publisher = rules, waiting, publisher
         self._counted = watched_of(series)
         self._watched = {one.counts: one for one in series}
@@ -68,6 +93,10 @@ class Monitor:
         self._watch: Watch | None = None
         self._peers: Peers | None = None
         self._stamp: str | None = None
+        self._before: str | None = None  # where the tables' counts are the same as under `_stamp`
+        self._stretch = self._longest = stretch
+        self._unsaid = Unsaid()
+        self.until: date | None = None  # of judging that is under way
         self._figures: dict[tuple[str, date, date], float] = {}
         self._figures_stamp: tuple[Any, ...] | None = None
         self._lock = asyncio.Lock()  # readers of the judgements, while a thread makes new ones
@@ -98,14 +127,15 @@ class Monitor:
             source, at = fact.origin or "", min(fact.occurred_at, unit.now)
             mark.seen[source] = max(mark.seen.get(source, at), at)
         await self._bring_up(unit.connection, added, fresh=fresh, first=mark.stamp == "")
+        done = False
         if any(fact.effects is Effects.HISTORY for fact in facts):
             # Years of history come in thousands of batches: judging after each would be judging the same days again.
             if not mark.gathering:
                 unit.schedule(GATHER, NAME, unit.now + self._waiting.gather, {}, cause=events[-1])
                 mark.gathering = True
         elif not mark.gathering:
-            await self._judge(unit, mark, events[-1])
-        await self._keep(unit.connection, mark)
+            done = await self._judge(unit, mark, events[-1])
+        await self._keep(unit.connection, mark, done)
 
     async def pass_day(self, unit: Unit, timers: Sequence[Timer]) -> None:
         """Timer: a day is over by the clock."""
@@ -123,13 +153,22 @@ class Monitor:
             mark = await self._mark(connection)
             if mark is None:
                 yield Watch(rules=self._rules), Peers(), None
-            elif self._is_fresh(mark) and self._watch is not None and self._peers is not None:
-                yield self._watch, self._peers, mark
-            else:
-                watch, peers = await self._load(connection)
-                if mark.through is not None:
-                    await offload(watch.advance, mark.through)
-                yield watch, peers, mark
+                return
+            if not self._is_fresh(mark):
+                self._watch, self._peers = await self._load(connection)
+                self._figures, self._figures_stamp = {}, None
+                self._stamp, self._before = mark.stamp, None
+                self._unsaid = Unsaid(everything=mark.gathering)
+            watch, peers = self._watch, self._peers
+            assert watch is not None
+            assert peers is not None
+            if (
+                mark.through is not None
+                and (watch.through is None or watch.through < mark.through)
+                and not watch.underway
+            ):
+                self._unsaid.keys |= await self._stretched(watch, mark.through)
+            yield watch, peers, mark
 
     async def _pass(self, unit: Unit, timer: Timer, *, gathered: bool = False) -> None:
         async with self._lock:
@@ -140,19 +179,20 @@ class Monitor:
             await self._bring_up(unit.connection, {}, fresh=self._is_fresh(mark), first=False)
             if gathered:
                 mark.gathering = False
-            await self._judge(unit, mark, timer)
-            await self._keep(unit.connection, mark)
+            done = await self._judge(unit, mark, timer)
+            await self._keep(unit.connection, mark, done)
 
     def _is_fresh(self, mark: Mark | None) -> bool:
-        return mark is not None and self._watch is not None and self._stamp == mark.stamp
+        return mark is not None and self._watch is not None and mark.stamp in {self._stamp, self._before}
 
     async def _bring_up(
         self, connection: AsyncConnection, added: Mapping[SliceDay, tuple[int, int]], *, fresh: bool, first: bool
     ) -> None:
         """Memory as the tables now are. Until the commit it belongs to no stamp, so a rollback makes it stale."""
-        self._stamp = None
+        if added or first or not fresh:
+            self._stamp = self._before = None
         if first or not fresh:
-            self._figures, self._figures_stamp = {}, None
+            self._figures, self._figures_stamp, self._unsaid = {}, None, Unsaid()
         if fresh or first:
             if first:
                 self._watch, self._peers = Watch(rules=self._rules), Peers()
@@ -161,7 +201,12 @@ class Monitor:
             async for (series, motive, place, day), (more, contacts) in in_turns(sorted(added.items()), every=100):
                 self._add(self._watch, self._peers, series, motive, place, day, more, contacts)
         else:
+            mark = await self._mark(connection)
             self._watch, self._peers = await self._load(connection)
+            # What another process had still to say, or what the counts just added take back, is not known here.
+            self._unsaid.everything = bool(added) or (mark is not None and mark.gathering)
+            if not added:
+                self._stamp = None if mark is None else mark.stamp
 
     async def _load(self, connection: AsyncConnection) -> tuple[Watch, Peers]:
         table = tables.days
@@ -207,19 +252,65 @@ class Monitor:
             await recount(connection, self._counted)
             self._complete = True
 
-    async def _judge(self, unit: Unit, mark: Mark, cause: Event | Cause) -> None:
+    async def _judge(self, unit: Unit, mark: Mark, cause: Event | Cause) -> bool:
+        """A stretch of it; whether nothing is left to do."""
         target = min(self._waiting.closed(mark.seen, unit.now), mark.latest + AFTERMATH)
         if mark.through is not None:
             target = max(target, mark.through)
         watch, peers = self._watch, self._peers
         assert watch is not None
         assert peers is not None
+        unsaid, done = self._unsaid, False
+        if unsaid.said_under == mark.stamp:  # and that was committed
+            unsaid.keys, unsaid.places = set(), set()
+        unsaid.said_under = None
+        self.until = target
         await self._expose(unit.connection, peers)
-        touched = await offload(watch.advance, target)
-        await self._snapshots.keep(unit.connection, watch)
-        chronic = await offload(peers.advance, target)
-        mark.through = target
-        await self._publisher.publish(unit, watch, sorted(touched), peers, sorted(chronic), cause)
+        over = time.monotonic() + self._stretch
+        try:
+            unsaid.keys |= await self._stretched(watch, target)
+            await self._snapshots.keep(unit.connection, watch)
+            if not watch.underway:
+                unsaid.places |= await offload(peers.advance, target)
+                if unsaid.everything:
+                    unsaid.keys |= await said_of(unit.connection, watch)
+                    unsaid.places |= peers.found.keys()
+                    unsaid.everything = False
+                done = await self._publisher.publish(
+                    unit,
+                    watch,
+                    sorted(unsaid.keys),
+                    peers,
+                    sorted(unsaid.places),
+                    cause,
+                    lambda: time.monotonic() > over,
+                )
+        except BaseException:
+            self._stretch = max(SHORTEST, self._stretch / 2)
+            raise
+        self._stretch = min(self._longest, self._stretch * 1.2)
+        if done:
+            self.until, mark.through = None, target
+        elif not mark.gathering:
+            # A key of its own: what is said from then on has the timer for its cause.
+            unit.schedule(GATHER, f"{NAME}/{mark.stamp}", unit.now, {}, cause=cause)
+            mark.gathering = True
+        return done
+
+    async def _stretched(self, watch: Watch, through: date) -> set[Slice]:
+        """Judge in a thread, as far as the time lasts."""
+        over, cut = time.monotonic() + self._stretch, False
+
+        def enough() -> bool:
+            return cut or time.monotonic() > over
+
+        try:
+            return await offload(watch.advance, through, enough)
+        except BaseException:
+            # A thread may still be at it: that watch is nobody's any more.
+            cut = True
+            self._watch = self._stamp = self._before = None
+            raise
 
     async def _expose(self, connection: AsyncConnection, peers: Peers) -> None:
         """Places are compared by rate where contracts or orders are known; a figure that came late has its weeks looked at again."""
@@ -241,10 +332,11 @@ class Monitor:
         seen = {source: datetime.fromisoformat(at) for source, at in row.seen.items()}
         return Mark(row.stamp, seen, row.latest, row.through, row.gathering)
 
-    async def _keep(self, connection: AsyncConnection, mark: Mark) -> None:
+    async def _keep(self, connection: AsyncConnection, mark: Mark, done: bool) -> None:
+        """`done`: what there was to say is said, once this is committed."""
         table = tables.watermarks
         first = mark.stamp == ""
-        mark.stamp = str(uuid4())
+        before, mark.stamp = None if self._stamp is None else mark.stamp, str(uuid4())
         values: dict[str, Any] = {
             "stamp": mark.stamp,
             "seen": _sources(mark.seen),
@@ -256,7 +348,10 @@ class Monitor:
             await connection.execute(insert(table).values(name=NAME, **values))
         else:
             await connection.execute(update(table).where(table.c.name == NAME).values(**values))
-        self._stamp = mark.stamp
+        # Should this transaction be rolled back, the tables stand under the former stamp again, and so does what is held here of them.
+        self._before, self._stamp = before, mark.stamp
+        if done:
+            self._unsaid.said_under = mark.stamp
 
 
 def _sources(seen: Mapping[str, datetime]) -> dict[str, str]:

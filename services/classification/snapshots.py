@@ -7,6 +7,7 @@ agree, and a count that changes before its day removes it in the transaction tha
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import date
@@ -27,6 +28,8 @@ from services.classification.held import VERSION, Unreadable, pack, unpack
 LEAST = 100_000
 """Days of slices judged, from which on a snapshot pays: fewer are judged again within four seconds."""
 NAME = "monitor"
+SELDOM = 10
+"""Times as long as making one took, until the next is made of judging that is under way."""
 
 logger = logging.getLogger("lazo.classification")
 
@@ -36,10 +39,14 @@ class Snapshots:
         under = [VERSION, METHOD, np.__version__, asdict(rules), sorted(one.name for one in series), zone]
         self._under = hashlib.sha256(json.dumps(under, sort_keys=True).encode()).hexdigest()
         self._at: date | None = None
+        self._again = 0.0
 
     async def keep(self, connection: AsyncConnection, watch: Watch) -> None:
-        """Once a week of judged days."""
-        if watch.judged_days() < LEAST or watch.newest_kept() in {None, self._at}:
+        """Once a week of judged days; while judging is under way, as often as it takes a tenth of the time."""
+        if watch.judged_days() < LEAST or watch.newest_kept() is None:
+            return
+        began = time.monotonic()
+        if began < self._again if watch.underway else watch.newest_kept() == self._at:
             return
         made = await offload(watch.packed, pack)
         if made is None:
@@ -50,6 +57,7 @@ class Snapshots:
         row: dict[str, Any] = {"name": NAME, "under": self._under, "at": at, "body": body}
         await connection.execute(insert(table).values(row | {"checksum": hashlib.sha256(body).hexdigest()}))
         self._at = at
+        self._again = time.monotonic() + SELDOM * (time.monotonic() - began)
 
     async def spoil(self, connection: AsyncConnection, oldest: date) -> None:
         """Counts of that day have changed."""

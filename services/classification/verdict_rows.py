@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.events.catalogue.findings import VerdictReached
 from services.classification import tables
 from services.classification.domain.slices import PEERED, by_name
+from services.classification.domain.watch import Key, Watch
 
 NEWEST = 500
 
@@ -40,6 +41,18 @@ async def contacts_of(
     )
     customers, contacts, since = (await connection.execute(sums)).one()
     return Contacts(ids, customers, contacts, since)
+
+
+async def said_of(connection: AsyncConnection, watch: Watch) -> set[Key]:
+    """The slices of which something was said that stands, or of which something is to be said."""
+    table = tables.verdicts
+    query = select(table.c.series, table.c.motive, table.c.place).where(table.c.withdrawn.is_(False)).distinct()
+    found = {watch.keys[row] for row, _ in watch.trails_by_row()}
+    for name, motive, place in await connection.execute(query):
+        series = by_name(name)
+        if series is not None and (key := series.slice_of(motive, place)) in watch.index:
+            found.add(key)
+    return found
 
 
 async def rows_of(connection: AsyncConnection, series: str, motive: str, place: str) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """What the monitor publishes: verdicts with their numbers, revisions when facts came late, findings for what is systemic."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from math import log10
@@ -18,7 +18,8 @@ from services.classification.counting import PEERS, WATCHED
 from services.classification.desk import open_finding
 from services.classification.domain import chronic
 from services.classification.domain.episodes import Episode
-from services.classification.domain.judges import METHOD, ORDINARY, WINDOWS
+from services.classification.domain.judges import METHOD, ORDINARY
+from services.classification.domain.lots import WINDOWS
 from services.classification.domain.monitor import Rules
 from services.classification.domain.natures import METHOD as NATURE_METHOD
 from services.classification.domain.natures import read
@@ -82,28 +83,35 @@ class Publisher:
         peers: Peers,
         places: Sequence[tuple[str, str]],
         cause: Event | Cause,
-    ) -> None:
+        enough: Callable[[], bool] = lambda: False,
+    ) -> bool:
         """Say what is new about these slices' episodes and of places that stand out, in the order of the days they were judged
-        on: whether an open finding explains a slice must not depend on how many days are judged at once."""
+        on: whether an open finding explains a slice must not depend on how many days are judged at once. `enough`, asked between
+        two verdicts, ends it early (False): called again it goes on from there."""
         news = [one for key in keys for one in await self._slice(unit, watch, key, cause)]
         looked = await to_look_at(unit.connection, peers, places)
         news += [one for place in looked for one in await self._chronic(unit, peers, place, cause)]
-        for one in sorted(
-            news,
-            key=lambda each: (
-                each.day,
-                each.judged.series != WATCHED,
-                each.judged.series,
-                each.judged.motive,
-                each.judged.place,
-                each.judged.revision,
-            ),
+        for number, one in enumerate(
+            sorted(
+                news,
+                key=lambda each: (
+                    each.day,
+                    each.judged.series != WATCHED,
+                    each.judged.series,
+                    each.judged.motive,
+                    each.judged.place,
+                    each.judged.revision,
+                ),
+            )
         ):
+            if number and enough():
+                return False
             await self._sweep.until(unit, one.day, cause)
             await self._say(unit, one.judged, one.ended, one.steps, cause)
         if watch.through is not None:
             await self._sweep.until(unit, watch.through + timedelta(days=1), cause)
         await self._held(unit, watch, cause)
+        return True
 
     async def _held(self, unit: Unit, watch: Watch, cause: Event | Cause) -> None:
         """What a lesson holds back is looked at again each judged day: once it reaches the taught limit it is systemic after all."""
@@ -216,7 +224,7 @@ class Publisher:
                 revision=row["revision"] + number,
                 step=step,
             )
-            news.append(_News(watch.day_of(episode.decided), judged, ended, steps))
+            news.append(_News(watch.day_of(episode.decided), judged, ended, steps[: len(steps) - len(todo) + number]))
         return news
 
     def _evaluation(self, watch: Watch, key: Key, episode: Episode) -> Evaluation:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.classification.domain.detection.tables import ODDS
-from services.classification.domain.judges import DAYS
+from services.classification.domain.lots import DAYS
 
 KINDS, SHAPE = DAYS.kinds, DAYS.shape
 LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)

@@ -8,8 +8,9 @@ from libs.events.offload import offload
 from libs.service.http import Paging, paging
 from services.classification import views
 from services.classification.api.context import Context, Reader
-from services.classification.domain.judges import METHOD, ORDINARY, WINDOWS, YOUNG
+from services.classification.domain.judges import METHOD, ORDINARY
 from services.classification.domain.localisation.windows import OTHER
+from services.classification.domain.lots import WINDOWS, YOUNG
 from services.classification.domain.numeric import upper_limit
 from services.classification.domain.slices import named, series_at, stored
 from services.classification.domain.watch import Watch
@@ -30,6 +31,10 @@ def router(context: Context) -> APIRouter:
             said = await views.verdicts(connection)
             async with context.monitor.reading(connection) as (watch, _, mark):
                 rows = await offload(slices_of, watch)
+                until = context.monitor.until
+                under_way = None
+                if until is not None or watch.underway:
+                    under_way = {"through": watch.through, "until": until or (None if mark is None else mark.through)}
         for row in rows:
             row["verdict"] = said.get(row.pop("key"))
         chosen = [
@@ -45,6 +50,8 @@ def router(context: Context) -> APIRouter:
             **page,
             "method": METHOD,
             "judged_through": mark.through if mark is not None else None,
+            # Of years of history, or after a fact of long ago: how far the days are judged, and up to which they will be.
+            "judging": under_way,
             "slices": len(rows),
             "bounded": any(OTHER in row["slice"].values() for row in rows),
             "false_alarms_per_month": context.settings.false_alarms_per_month,
@@ -59,8 +66,8 @@ def slices_of(watch: Watch) -> list[dict[str, Any]]:
     if watch.origin is None or watch.through is None:
         return []
     column = (watch.through - watch.origin).days
-    if column < 0:
-        return []
+    if column < 0 or (watch.underway and not watch.told(column)):
+        return []  # years are being read: nothing is known of that day yet, and it is not for a reader to wait for it
     rows, fresh, repeats = watch.lanes(column)
     found = []
     for number, row in enumerate(rows):

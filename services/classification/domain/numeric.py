@@ -50,7 +50,13 @@ def beta_regularised(x: npt.ArrayLike, a: npt.ArrayLike, b: npt.ArrayLike) -> Ar
     return np.clip(np.where(swap, 1.0 - value, value), 0.0, 1.0)
 
 
-def _fraction(x: Array, a: Array, b: Array) -> Array:
+def _fraction(xs: Array, as_: Array, bs: Array) -> Array:
+    """Each value's own number of terms: a value does not depend on which others are computed beside it."""
+    x: Array = xs.ravel()
+    a: Array = as_.ravel()
+    b: Array = bs.ravel()
+    found: Array = np.ones(len(x))
+    left: npt.NDArray[np.int64] = np.arange(len(x))
     c = np.ones_like(x)
     d = 1.0 / _away_from_zero(1.0 - (a + b) * x / (a + 1.0))
     h = d.copy()
@@ -64,9 +70,16 @@ def _fraction(x: Array, a: Array, b: Array) -> Array:
         c = _away_from_zero(1.0 + odd / c)
         step = d * c
         h *= step
-        if np.all(np.abs(step - 1.0) < 1e-13):
-            break
-    return h
+        going = ~(np.abs(step - 1.0) < 1e-13)
+        if not going.all():
+            found[left[~going]] = h[~going]
+            left = left[going]
+            x, a, b = x[going], a[going], b[going]
+            c, d, h = c[going], d[going], h[going]
+            if not len(left):
+                break
+    found[left] = h
+    return found.reshape(xs.shape)
 
 
 def _away_from_zero(value: Array) -> Array:

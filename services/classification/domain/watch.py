@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from services.classification.domain.episodes import Episode, Numbers, Signal, step
-from services.classification.domain.judges import BEHIND, GAP, GENERATION, YOUNG, Judges
+from services.classification.domain.judges import Judges
 from services.classification.domain.lanes import Lane
+from services.classification.domain.lots import BEHIND, GAP, GENERATION, YOUNG
 from services.classification.domain.monitor import CALM_LEVEL, Counts, Rules
 from services.classification.domain.slices import Slice, family, is_base
 
@@ -39,6 +40,7 @@ class Watch:
     contacts: Counts = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
     complete_from: date | None = None
     """Where not all is held that was ever counted: the first day of which the engine reads the whole past. Others are not judged."""
+    underway: bool = False  # judging ended before its day
     _dirty: date | None = None
     _trail: dict[int, list[tuple[int, Episode]]] = field(default_factory=dict)
     _judges: Judges | None = None
@@ -77,13 +79,18 @@ class Watch:
         np.add.at(self.contacts, (row, column), np.array([one[3] for one in rows], dtype=np.int64))
 
     def resume(
-        self, origin: date, keys: Sequence[Key], trails: Mapping[int, list[tuple[int, Episode]]], judges: Judges
+        self,
+        origin: date,
+        keys: Sequence[Key],
+        trails: Mapping[int, list[tuple[int, Episode]]],
+        judges: Judges,
+        through: date,
     ) -> None:
         """Go on from what another process judged of the same counts, which are filled in next."""
         self.origin, self.keys, self._judges = origin, list(keys), judges
         self.index = {key: row for row, key in enumerate(keys)}
         self._trail = dict(trails)
-        self.through = self.day_of(judges.at - self._ordinal(0) - 1)
+        self.through = through
 
     def packed(self, pack: Callable[["Watch", Judges], tuple[date, bytes] | None]) -> tuple[date, bytes] | None:
         """What is kept, by whoever knows how to write it; None before anything was judged."""
@@ -92,7 +99,13 @@ class Watch:
     def newest_kept(self) -> date | None:
         """The first day not judged in the newest state that is kept."""
         state = None if self._judges is None else self._judges.newest()
-        return None if state is None else self.day_of(state[0] - self._ordinal(0))
+        if state is None or self._judges is None:
+            return None
+        column = state[0] - self._ordinal(0)
+        if self.through is not None and self._judges.begin != self._ordinal(self._operating_since(column)):
+            # A generation's past is being read again: the days before it were judged by the former one.
+            return self.through + timedelta(days=1)
+        return self.day_of(column)
 
     def column_of(self, at: int) -> int:
         """The column of a day by its number."""
@@ -105,8 +118,12 @@ class Watch:
     def trails_by_row(self) -> list[tuple[int, list[tuple[int, Episode]]]]:
         return sorted(self._trail.items())
 
-    def advance(self, through: date) -> set[Key]:
-        """Judge every day up to `through` that is not judged yet or was corrected; the slices whose episodes may differ."""
+    def advance(self, through: date, enough: Callable[[], bool] | None = None) -> set[Key]:
+        """Judge every day up to `through` that is not judged yet or was corrected; the slices whose episodes may differ.
+
+        `enough`, asked after each day, ends it early: `underway` then, and the next call goes on. What comes of all calls together is what
+        one would have given.
+        """
         if self.origin is None:
             return set()
         target = through if self.through is None else max(through, self.through)
@@ -123,9 +140,13 @@ class Watch:
             self._last = None
             if self._judges is not None and not self._judges.go_back(self._ordinal(start)):
                 self._judges = None
+        self.underway, self.through = False, target
         for day in range(start, last + 1):
-            touched |= self._judge(day)
-        self.through = target
+            found = None if day > start and enough is not None and enough() else self._judge(day, enough)
+            if found is None:
+                self.underway, self.through = True, self.day_of(day - 1)
+                break
+            touched |= found
         return {self.keys[row] for row in touched}
 
     def episodes(self, key: Key) -> list[Episode]:
@@ -153,10 +174,16 @@ class Watch:
 
     def lanes(self, column: int) -> tuple[list[int], Lane, Lane]:
         """The rows heard of by that day, and that day judged by complainants and by repeats."""
-        if self._last is not None and self._last[0] == column and self._dirty is None:
-            return self._last[1]
-        self._look_over()
-        return self._bring(column)
+        if not self.told(column):
+            self._look_over()
+            self._bring(column)
+        assert self._last is not None
+        assert self._judges is not None
+        return self._last[1][0], *self._judges.whole()
+
+    def told(self, column: int) -> bool:
+        """Whether that day is the last one judged: what is said of it costs nothing to say again."""
+        return self._last is not None and self._last[0] == column and self._dirty is None
 
     def total(self, key: Key | None, since: date, until: date) -> int:
         """Fresh complainants of a slice (None: of all) in a period, both days included."""
@@ -186,8 +213,10 @@ class Watch:
         self._family = np.array([number[one] for one in families], dtype=np.int64)
         self._recorded = np.asarray(seen.any(axis=0))
 
-    def _bring(self, column: int) -> tuple[list[int], Lane, Lane]:
-        """The engine up to that day, and what it says of it."""
+    def _bring(
+        self, column: int, told: Sequence[int] = (), enough: Callable[[], bool] | None = None
+    ) -> tuple[list[int], Lane, Lane] | None:
+        """The engine up to that day, and what it says of it: of slices that alarm and of those `told`. None: it was `enough` before."""
         begin = self._ordinal(self._operating_since(column))
         day = self._ordinal(column)
         judges = self._judges
@@ -195,7 +224,10 @@ class Watch:
             judges = self._judges = Judges(begin, self.rules.false_alarms_per_month, self.rules.calm_days)
         lanes: tuple[Lane, Lane] | None = None
         alive: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
+        first = judges.at
         while judges.at <= day:
+            if judges.at > first and enough is not None and enough():
+                return None
             at = judges.at - self._ordinal(0)
             if at < 0:
                 fresh = contacts = np.zeros(len(self.keys))
@@ -205,17 +237,23 @@ class Watch:
             if judges.at < judges.begin:
                 fresh = contacts = np.zeros(len(self.keys))
             alive = self._heard <= at
-            lanes = judges.step(fresh, contacts - fresh, alive, self._family, self._wide)
+            asked = np.zeros(len(self.keys), dtype=bool)
+            asked[list(told)] = True
+            lanes = judges.step(fresh, contacts - fresh, alive, self._family, self._wide, asked)
         assert lanes is not None
         found = ([int(row) for row in np.flatnonzero(alive)], *lanes)
         self._last = (column, found)
         return found
 
-    def _judge(self, day: int) -> set[int]:
+    def _judge(self, day: int, enough: Callable[[], bool] | None = None) -> set[int] | None:
+        """The slices whose episodes that day changed; None: it was `enough` before it could be judged."""
         open_rows = [row for row, trail in self._trail.items() if trail and trail[-1][1].ended is None]
         if day + 1 < YOUNG or (self.complete_from is not None and self.day_of(day) < self.complete_from):
             return set()
-        rows, fresh, repeats = self._bring(day)
+        brought = self._bring(day, open_rows, enough)
+        if brought is None:
+            return None
+        rows, fresh, repeats = brought
         if not rows or not fresh.known.any():
             return set()
         minimum = self.rules.minimum_customers

@@ -243,12 +243,17 @@ class Baseline:
         fit.beta[:, 0] += fit.beta[:, 1] * moved
         fit.at = at
 
+    def _linear(self, x: Array) -> Array:
+        """What each row's coefficients make of its year's columns, rows × blocks."""
+        found = np.zeros((len(self.fit.beta), x.shape[1]))
+        for number, rows in self._of_year():
+            found[rows] = self.fit.beta[rows, : x.shape[-1]] @ x[number].T
+        return found
+
     def _mean(self, x: Array, blocks: Ints, log_offset: Array) -> Array:
         fit = self.fit
         p = x.shape[-1]
-        eta = log_offset.copy()
-        for number, rows in self._of_year():
-            eta[rows] += fit.beta[rows, :p] @ x[number].T
+        eta = log_offset + self._linear(x)
         for slot in range(2):
             rows = np.flatnonzero(fit.steps[:, slot] >= 0)
             if len(rows):

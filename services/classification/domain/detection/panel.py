@@ -1,8 +1,7 @@
 """Many series side by side, brought forward one period at a time. What a period is judged by was known before it."""
 
-from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,18 +43,6 @@ class Judged:
     )
     dispersion: Array
     vague: Array  # variance of the logarithm of what is expected
-
-
-def spread(held: dict[str, Any]) -> dict[str, Any]:
-    """A held state with every series where the last one stands."""
-
-    def tiled(part: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: value if name == "usual_week" else np.repeat(value[-1:], len(value), axis=0)
-            for name, value in part.items()
-        }
-
-    return {name: part if name == "at" else tiled(part) for name, part in held.items()}
 
 
 class Panel:
@@ -153,16 +140,6 @@ class Panel:
         if self.offsets is not None:
             self.offsets = self.offsets[rows]
         self.series = len(rows)
-
-    def spread(self) -> Self:
-        """A panel whose series all stand where this one's last stands."""
-        new = deepcopy(self)
-        for name in ("blocks", "quiet", "offsets"):
-            held = getattr(new, name)
-            if held is not None:
-                held[:] = held[-1:]
-        new.go_back(spread(new.held()))
-        return new
 
     def revise(self, row: int, count: float) -> float:
         """The last period's count of one series has become this: its odds now. Nothing else is touched before the block ends."""
