@@ -31,16 +31,16 @@ def facts() -> list[InteractionClassified]:
             values = {"product": f"p{rng.integers(3)}", "team": f"team-{rng.integers(3)}", "procedure": procedure}
             place = f"l{rng.integers(4)}"
             found.append(
-                _one(len(found), day, motive=motive, touchpoint=f"t{rng.integers(2)}", location=place, **values)
+                one_of(len(found), day, motive=motive, touchpoint=f"t{rng.integers(2)}", location=place, **values)
             )
         if day >= FROM:
             for _ in range(rng.poisson(8)):
                 values = {"product": "p1", "team": "team-1", "procedure": "r0", "supplier": "s1", "cause": "broken"}
-                found.append(_one(len(found), day, motive="m0", touchpoint="t0", location="l1", **values))
+                found.append(one_of(len(found), day, motive="m0", touchpoint="t0", location="l1", **values))
     return found
 
 
-def _one(number: int, day: int, **values: Any) -> InteractionClassified:
+def one_of(number: int, day: int, **values: Any) -> InteractionClassified:
     return contact(number, ORIGIN + timedelta(days=day), effects=Effects.HISTORY, **values)
 
 
@@ -93,7 +93,8 @@ async def test_erasing_leaves_every_count_and_correcting_moves_all_series_with_a
         again = [fact.model_copy(update={**moved, "revision": 2}) for fact in wrong[::2]]
         again += [fact.model_copy(update={"kind": Kind.COMPLIMENT, "revision": 2}) for fact in wrong[1::4]]
         late = [
-            _one(50_000 + day, day, motive="m1", touchpoint="t1", product="p2", team="team-0") for day in range(90, 125)
+            one_of(50_000 + day, day, motive="m1", touchpoint="t1", product="p2", team="team-0")
+            for day in range(90, 125)
         ]
         await bring_in(run, clock, again + late)
         after = await verdicts(run)
