@@ -103,6 +103,8 @@ class Alarm:
                 fired += count
                 self.fired += count
                 self.pace.moved()
+                if self._stopping:
+                    return fired  # a handler that always has something due would never let go
             await self._look()
         finally:
             self.busy = False

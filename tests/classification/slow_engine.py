@@ -271,9 +271,13 @@ def judged(
     first: int,
     *,
     shared: bool,
+    beside: Mapping[tuple[str, ...], Sequence[float]] | None = None,
 ) -> dict[tuple[str, ...], list[Day]]:
     """Every day of every slice. Counts begin on a Monday (`monday`: its number since 1970-01-05), recording on day `first`;
-    `heard`: the day of a slice's first contact. `shared`: whether what the others bring counts as exposure."""
+    `heard`: the day of a slice's first contact. `shared`: whether what the others bring counts as exposure. `beside`: slices of other
+    series, which overlap with these: what the others of theirs brought is what these brought, less their own."""
+    own, wide = list(counts), list(beside or {})
+    counts = {**counts, **(beside or {})}
     slices = {key: Slow(first, monday // 7) for key in counts}
     told: dict[tuple[str, ...], list[Day]] = {key: [] for key in counts}
     shares: dict[tuple[str, ...], list[tuple[float, float]]] = {key: [] for key in counts}
@@ -290,12 +294,13 @@ def judged(
             shares[key] = [*shares[key][-6:], (counts[key][day], one.usual(day)) if known else (0.0, 0.0)]
             brought, due = (sum(held[part] for held in shares[key]) for part in (0, 1))
             limit = everyones * due + 3 * math.sqrt(one.phi * everyones * due) + 1
-            calm = 1 - sum(one.posterior[state] for state in EVENT) if known else 0.0
-            lately[key] = calm * min(brought, limit), calm * due
-        total, expected = (sum(held[part] for held in lately.values()) for part in (0, 1))
+            weight = 1.0 if key in wide else 1 - sum(one.posterior[state] for state in EVENT) if known else 0.0
+            lately[key] = weight * min(brought, limit), weight * due
+        total, expected = (sum(lately[key][part] for key in own) for part in (0, 1))
         everyones = min(2.5, max(0.4, (total + 60) / (expected + 60)))
         for key, one in slices.items():
-            others = (total - lately[key][0] + 60) / (expected - lately[key][1] + 60)
+            mine = (min(lately[key][0], total), min(lately[key][1], expected)) if key in wide else lately[key]
+            others = (total - mine[0] + 60) / (expected - mine[1] + 60)
             common = min(2.5, max(0.4, others)) if shared else 1.0
             factors[key].append(common)
             phi, careful = one.phi, one.phi * (1 + 1.645 * math.sqrt(2 / (one.noise_mean + 1)))
@@ -306,15 +311,18 @@ def judged(
         if day % 7 == 6:
             for key, one in slices.items():
                 one.close(day // 7, sum(factors[key]) / 7)
-            alive = [one for key, one in slices.items() if heard[key] <= day]
-            pooled = [
-                (sum(one.by_weekday[of] for one in alive) + 15) / (sum(one.flat for one in alive) + 15)
-                for of in range(7)
-            ]
-            pooled = [round(one * 7 / sum(pooled), 6) for one in pooled] if shared else [1.0] * 7
-            for one in slices.values():
-                # The week that just ended is still shrunk to what was pooled before it.
-                week = [(held + 15 * of) / (one.flat + 15) for held, of in zip(one.by_weekday, one.pooled, strict=True)]
-                one.week = [7 * value / sum(week) for value in week]
-                one.pooled = pooled
+            for group in (own, wide):
+                alive = [slices[key] for key in group if heard[key] <= day]
+                pooled = [
+                    (sum(one.by_weekday[of] for one in alive) + 15) / (sum(one.flat for one in alive) + 15)
+                    for of in range(7)
+                ]
+                pooled = [round(one * 7 / sum(pooled), 6) for one in pooled] if shared else [1.0] * 7
+                for one in (slices[key] for key in group):
+                    # The week that just ended is still shrunk to what was pooled before it.
+                    week = [
+                        (held + 15 * of) / (one.flat + 15) for held, of in zip(one.by_weekday, one.pooled, strict=True)
+                    ]
+                    one.week = [7 * value / sum(week) for value in week]
+                    one.pooled = pooled
     return told

@@ -6,7 +6,7 @@ counted is counted again; the tail, the limit, the score and the probabilities a
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -82,11 +82,15 @@ async def test_a_second_slow_computation_gives_the_numbers_that_verdict_events_s
         await bring_in(run, clock, found)
         published = await verdicts(run)
     assert len(published) >= 4
+    again = {repeats: Slowly(found, repeats=repeats) for repeats in (False, True)}
     for said in published:
-        recomputed(said, found)
+        recomputed(said, found, again)
+    beside = [set(said["slice"]) for said in published if said["evaluation"]["method"] == "odds-1"]
+    assert {"cause"} in beside
+    assert {"motive"} in beside, "the odds of other series are computed again as well"
 
 
-def recomputed(said: dict[str, Any], found: Sequence[InteractionClassified]) -> None:
+def recomputed(said: dict[str, Any], found: Sequence[InteractionClassified], again_: Mapping[bool, "Slowly"]) -> None:
     e = said["evaluation"]
     given = e["parameters"]
     first = datetime.fromisoformat(e["window_start"]).astimezone(UTC).date()
@@ -109,8 +113,7 @@ def recomputed(said: dict[str, Any], found: Sequence[InteractionClassified]) -> 
     behind = last - timedelta(days=APART)
     baseline = [counts[behind - timedelta(days=index)] for index in reversed(range(len(e["baseline"])))]
     assert baseline == e["baseline"]
-    if said["slice"].keys() == {"motive", "touchpoint"}:  # of the other series the counts, the limit and the score
-        odds_again(said, found, last)
+    odds_again(said, again_[bool(given["repeats_lane"])], last)
     wanted = 0.01 / given["windows"]
     least = int(e["upper"])
     assert tail(least, e["expected"], given["variance"]) <= wanted * (1 + 1e-6)
@@ -118,11 +121,12 @@ def recomputed(said: dict[str, Any], found: Sequence[InteractionClassified]) -> 
     assert e["score"] == pytest.approx(-math.log10(max(given["p"], 1e-300)), abs=2e-3)
 
 
-def odds_again(said: dict[str, Any], found: Sequence[InteractionClassified], last: date) -> None:
+def odds_again(said: dict[str, Any], slowly: "Slowly", last: date) -> None:
     """Baseline, filter and p of the verdict's last day, from the contacts of all slices up to it."""
     e, given = said["evaluation"], said["evaluation"]["parameters"]
-    told = slowly(found, last, repeats=bool(given["repeats_lane"]))
-    days = told[said["slice"]["motive"], said["slice"]["touchpoint"]]
+    first_series = said["slice"].keys() == {"motive", "touchpoint"}
+    days = slowly.told[tuple(value for pair in sorted(said["slice"].items()) for value in pair)]
+    days = days[: (last - slowly.monday).days + 1]
     today, window = days[-1], days[-int(given["window_days"]) :]
     assert given["odds_going_on"] == pytest.approx(today.odds, abs=1e-6)
     assert given["odds_of_one_in_1000"] == pytest.approx(today.base, abs=1e-6)
@@ -131,11 +135,13 @@ def odds_again(said: dict[str, Any], found: Sequence[InteractionClassified], las
     assert e["expected"] == pytest.approx(sum(day.mean for day in window), abs=1e-5)
     mean = sum(day.mean for day in window)
     assert given["variance"] == pytest.approx(today.phi * mean + today.vague * mean**2, rel=1e-5)
-    lanes = 3.0
+    lanes = 3.0 if first_series else 1.0  # beside the first, one thing is asked
     if today.odds > today.base:
         # As the tables end: too few excursions of quiet slices were seen in so small an operation to say more.
         assert given["p_going_on"] == pytest.approx(lanes * 1e-3 * math.exp((today.base - today.odds) / 0.75), rel=1e-5)
-    if not given["repeats_lane"]:
+    if not first_series:
+        assert given["p_one_day"] == 1
+    elif not given["repeats_lane"]:
         assert given["dispersion_of_a_day"] == pytest.approx(today.careful, rel=1e-7)
         spread = today.careful * today.mean + today.vague * today.mean**2
         alone = tail(int(today.count), today.mean, spread) if today.count > today.mean + math.sqrt(spread) else 1.0
@@ -146,23 +152,36 @@ def odds_again(said: dict[str, Any], found: Sequence[InteractionClassified], las
         assert given["p"] <= given["level"]
 
 
-def slowly(found: Sequence[InteractionClassified], last: date, *, repeats: bool) -> dict[tuple[str, ...], list[Day]]:
-    """What the second implementation says of every slice, day by day."""
-    facts = [fact for fact in found if fact.kind not in {"compliment", "suggestion"}]
-    begin = min(fact.occurred_at.date() for fact in facts)
-    monday = begin - timedelta(days=begin.weekday())
-    days = [monday + timedelta(days=index) for index in range((last - monday).days + 1)]
-    counts: dict[tuple[str, ...], list[float]] = {}
-    heard: dict[tuple[str, ...], int] = {}
-    for motive, touchpoint in {
-        (fact.motive, fact.touchpoint or "") for fact in facts if fact.occurred_at.date() <= last
-    }:
-        mine = of_slice(facts, {"motive": motive, "touchpoint": touchpoint})
-        heard[motive, touchpoint] = (min(fact.occurred_at.date() for fact in mine) - monday).days
-        own = fresh_by_day(mine)[repeats]
-        counts[motive, touchpoint] = [float(own[day]) for day in days]
-    number = (monday - date(1970, 1, 5)).days
-    return judged(counts, heard, number, (begin - monday).days, shared=not repeats)
+class Slowly:
+    """What the second implementation says of every slice, day by day: of motive and contact point, and of what is watched beside them.
+
+    A day's numbers follow from the days before it, so one run serves every verdict.
+    """
+
+    def __init__(self, found: Sequence[InteractionClassified], *, repeats: bool) -> None:
+        facts = [fact for fact in found if fact.kind not in {"compliment", "suggestion"}]
+        begin = min(fact.occurred_at.date() for fact in facts)
+        self.monday = begin - timedelta(days=begin.weekday())
+        last = max(fact.occurred_at.date() for fact in facts) + timedelta(days=45)
+        days = [self.monday + timedelta(days=index) for index in range((last - self.monday).days + 1)]
+        heard: dict[tuple[str, ...], int] = {}
+        series: dict[bool, dict[tuple[str, ...], list[float]]] = {False: {}, True: {}}
+        for names in (("motive", "touchpoint"), ("motive",), ("cause",), ("touchpoint",)):
+            for values in {tuple(str(getattr(fact, name) or "") for name in names) for fact in facts}:
+                beside = len(names) == 1
+                if beside and values[0] in {"", "unknown"}:
+                    continue
+                where = dict(zip(names, values, strict=True))
+                mine = of_slice(facts, where)
+                key = tuple(value for pair in sorted(where.items()) for value in pair)
+                heard[key] = (min(fact.occurred_at.date() for fact in mine) - self.monday).days
+                own = fresh_by_day(mine)[repeats]
+                series[beside][key] = [float(own[day]) for day in days]
+        number = (self.monday - date(1970, 1, 5)).days
+        begun = (begin - self.monday).days
+        self.told: dict[tuple[str, ...], list[Day]] = judged(
+            series[False], heard, number, begun, shared=not repeats, beside={} if repeats else series[True]
+        )
 
 
 def natures_again(said: dict[str, Any]) -> None:
