@@ -48,6 +48,10 @@ CHUNK = 500
 Progress = Callable[[int], Awaitable[None]]
 
 
+JUDGED = ("motive*touchpoint", "motive*location")
+"""What a preview judges: the series that holds every contact once, and places among their peers; none of those that overlap with it."""
+
+
 class PreviewRunning(Exception):
     """One at a time: each takes a core."""
 
@@ -127,6 +131,7 @@ class Preview:
                     "waiting": run.waiting,
                     "unreadable": run.unreadable,
                     "judged_through": None if run.through is None else run.through.isoformat(),
+                    "judged_series": list(JUDGED),
                 },
                 **run.tally.report(walks),
                 "review": {name: run.tally.review[name] for name in ("before", "after")},

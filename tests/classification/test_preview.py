@@ -226,6 +226,7 @@ async def test_a_preview_says_which_verdicts_and_findings_would_appear_and_vanis
         )
         first = [one for one in live if one["slice"].keys() == {"motive", "touchpoint"}]
         assert first
+        assert same["history"]["judged_series"] == ["motive*touchpoint", "motive*location"]
         assert same["verdicts"]["stay"] >= len(first), "the judges of the preview are those that judged"
 
 
