@@ -37,6 +37,7 @@ class Service:
     async def start(self) -> None:
         """Machinery first, then the other parts, then ready."""
         self._stopping = False
+        self._match_once()
         self.app.state.stopping.clear()
         self.runtime.observe = self.app.state.metrics.handled
         await self.runtime.start()
@@ -46,6 +47,13 @@ class Service:
             self._started.append(part)
         self.app.state.metrics.start()
         self.app.state.service = self
+
+    def _match_once(self) -> None:
+        """Have every route made ready for its first request: FastAPI does so where a request comes by, for all routes of a router
+        at once, which held the event loop of the classification for 13 to 19 ms."""
+        nowhere = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": [], "app": self.app}
+        for route in self.app.router.routes:
+            route.matches(nowhere)
 
     def not_ready(self) -> None:
         """First step of a stop: tell the load balancer; requests in hand go on."""
