@@ -41,7 +41,7 @@ from services.classification.recounting import recount
 from services.classification.snapshots import Snapshots
 from services.classification.verdict_rows import said_of
 from services.classification.verdicts import Publisher
-from services.classification.waiting import Waiting
+from services.classification.waiting import SHARE, Coming, Waiting
 
 NAME = "monitor"
 DAY, GATHER = "monitor-day", "monitor-gather"
@@ -85,6 +85,7 @@ class Monitor:
     ) -> None:
         """`stretch`: seconds that judging may go on in one transaction."""
         self._rules, self._waiting, self._publisher = rules, waiting, publisher
+        self._coming = Coming(waiting.gather)
         self._counted = watched_of(series)
         self._watched = {one.counts: one for one in series}
         self._bounds = Bounds()
@@ -129,7 +130,7 @@ class Monitor:
         await self._bring_up(unit.connection, added, fresh=fresh, first=mark.stamp == "")
         done = False
         if any(fact.effects is Effects.HISTORY for fact in facts):
-            # Years of history come in thousands of batches: judging after each would be judging the same days again.
+            self._coming.heard(unit.now)
             if not mark.gathering:
                 unit.schedule(GATHER, NAME, unit.now + self._waiting.gather, {}, cause=events[-1])
                 mark.gathering = True
@@ -143,7 +144,10 @@ class Monitor:
         unit.schedule(DAY, NAME, self._waiting.next_close(unit.now), {}, cause=timers[-1])
 
     async def gathered(self, unit: Unit, timers: Sequence[Timer]) -> None:
-        """Timer: judge what was gathered."""
+        """Timer: judge what was gathered, once nothing more of it comes."""
+        if self._coming.wait(unit.now):
+            unit.schedule(GATHER, timers[-1].key, unit.now + self._waiting.gather, {}, cause=timers[-1])
+            return
         await self._pass(unit, timers[-1], gathered=True)
 
     @asynccontextmanager
@@ -291,9 +295,11 @@ class Monitor:
         self._stretch = min(self._longest, self._stretch * 1.2)
         if done:
             self.until, mark.through = None, target
+            self._coming.judged()
         elif not mark.gathering:
             # A key of its own: what is said from then on has the timer for its cause.
-            unit.schedule(GATHER, f"{NAME}/{mark.stamp}", unit.now, {}, cause=cause)
+            pause = timedelta(seconds=SHARE * self._stretch) if self._coming.comes(unit.now) else timedelta()
+            unit.schedule(GATHER, f"{NAME}/{mark.stamp}", unit.now + pause, {}, cause=cause)
             mark.gathering = True
         return done
 

@@ -30,3 +30,33 @@ class Waiting:
         """When the clock will close the next day."""
         day = (now - self.quiet).astimezone(self.zone).date()
         return self.midnight(day + timedelta(days=1)) + self.quiet
+
+
+LONGEST = timedelta(minutes=10)
+"""So long history may keep coming before it is judged all the same."""
+SHARE = 9
+"""Times as long as it took is waited before judging goes on in what still changes: at most a tenth of the time is spent so."""
+
+
+@dataclass(slots=True)
+class Coming:
+    """Whether history is still coming: years of it, or the past coded again, in thousands of batches. Each may change any day of
+    the past, and what was judged behind that day would be judged again; so it is judged when none came for a while."""
+
+    gather: timedelta
+    since: datetime | None = None
+    last: datetime | None = None
+
+    def heard(self, now: datetime) -> None:
+        self.last = now
+        self.since = self.since or now
+
+    def wait(self, now: datetime) -> bool:
+        """Whether to leave it for later."""
+        return self.comes(now) and self.since is not None and now - self.since < LONGEST
+
+    def comes(self, now: datetime) -> bool:
+        return self.last is not None and now - self.last < self.gather
+
+    def judged(self) -> None:
+        self.since = None

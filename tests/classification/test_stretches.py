@@ -15,7 +15,7 @@ from libs.events.catalogue.interactions import Effects
 from libs.events.clock import SimulatedClock
 from libs.service.environment import Environment
 from libs.service.testing import Running, running
-from services.classification import app, monitoring, snapshots, tables
+from services.classification import app, monitoring, snapshots, tables, waiting
 from services.classification.app import build as classification
 from services.classification.domain import watch as watching
 from services.classification.domain.detection import thresholds
@@ -178,4 +178,39 @@ async def test_judging_far_longer_than_the_deadline_comes_to_its_end_in_stretche
         assert sorted(in_stretches) == sorted(at_once)
         verdict_events = [[one for one in found if "verdict" in one[0]] for found in (in_stretches, at_once)]
         assert verdict_events[0] == verdict_events[1]
+        await projections_equal_their_folds(run)
+
+
+@pytest.mark.parametrize("longest", [600, 6])
+async def test_history_that_keeps_coming_is_judged_when_it_stops_or_has_come_for_long(
+    monkeypatch: pytest.MonkeyPatch, longest: int
+) -> None:
+    """Judged while it comes, a year coded again was judged from its beginning again and again: a third of the time it took."""
+    facts = story(Effects.HISTORY)
+    judged, real = 0, monitoring.Monitor._judge
+
+    async def counted(self: Any, *given: Any) -> bool:
+        nonlocal judged
+        judged += 1
+        return await real(self, *given)
+
+    monkeypatch.setattr(monitoring.Monitor, "_judge", counted)
+    monkeypatch.setattr(waiting, "LONGEST", timedelta(seconds=longest))
+    clock = SimulatedClock(at(NUMBER_OF_DAYS + 3))
+    async with running(classification, clock=clock) as run:
+        for part in range(4):
+            await emit(run, facts[part::4])
+            await run.settle()
+            if part < 3:
+                clock.advance(timedelta(seconds=3))
+                await run.settle()
+        assert (judged > 0) == (longest < 9)
+        clock.advance(timedelta(seconds=20))
+        await run.settle()
+        clock.advance(timedelta(seconds=20))
+        await run.settle()
+        assert judged
+        monitors = (await run.client.get("/classification/v1/monitors")).json()
+        assert monitors["judging"] is None
+        assert any("verdict" in one[0] for one in await events_of(run))
         await projections_equal_their_folds(run)
