@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from libs.events import garbage
 from libs.service.settings import SERVICES, BadSettings, Settings, load
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ def _builder(name: str) -> Any:
 @app.command()
 def up(data: Data = None, port: Port = None, host: Host = None) -> None:
     """All four services and the console in one process."""
+    garbage.loading()
     settings = settings_or_exit(data=data, port=port, host=host)
     from libs.service.run import announced, run
 
@@ -81,6 +83,7 @@ def serve(
     host: Host = None,
 ) -> None:
     """One service."""
+    garbage.loading()
     if service not in SERVICES:
         raise stop(f"{service!r} is no service: {', '.join(SERVICES)}", 2)
     settings = settings_or_exit(data=data, port=port, host=host)
