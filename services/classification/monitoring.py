@@ -22,6 +22,7 @@ from uuid import uuid4
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events.bulk import rows_of
 from libs.events.catalogue import decode
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import Effects
@@ -221,8 +222,7 @@ class Monitor:
         query = select(table.c.series, table.c.motive, table.c.place, table.c.day, table.c.fresh, table.c.contacts)
         query = query.where(table.c.day >= since).order_by(table.c.day, table.c.motive, table.c.place)
         # Millions of rows after years: never in the way of the requests that are answered meanwhile.
-        rows = (await connection.execute(query)).all()
-        await offload(self._fill, watch, peers, rows)
+        await offload(self._fill, watch, peers, await rows_of(connection, query))
         return watch, peers
 
     def _fill(self, watch: Watch, peers: Peers, rows: Sequence[Any]) -> None:
