@@ -111,5 +111,5 @@ def _sums(
     for key, days in groups.items():
         fresh = fresh_days(days)
         sums = {day: (int(day in fresh), days.count(day)) for day in set(days)}
-        for day, one, contacts in differences({}, sums):
-            yield (*key, day.toordinal()), one, contacts
+        for day, new, contacts in differences({}, sums):
+            yield (*key, day.toordinal()), new, contacts

@@ -17,7 +17,7 @@ from services.classification.app import build as classification
 
 
 async def judge(folder: Path, now: datetime) -> None:
-    app.STRETCH = 0.001  # a day, or a verdict, and then a commit
+    vars(app)["STRETCH"] = 0.001  # a day, or a verdict, and then a commit
     snapshots.LEAST = 1
     async with running(classification, clock=SimulatedClock(now), data=folder) as run:
         await run.settle()
