@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import threading
+from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from services.classification.cli import register
 from services.classification.domain.coder import Coder
 from services.classification.domain.crosswalk import crosswalk
 from services.classification.domain.monitor import Rules
+from services.classification.domain.preview import Seen, Tally, compare, renamed
 from services.classification.domain.slices import Slice, parse
 from services.classification.rulebook_file import read
 from services.classification.spool import AFTER, Line, Spool
@@ -295,6 +297,22 @@ async def test_a_preview_of_a_broken_rulebook_is_refused_with_places(body: str) 
         answer = await preview(run, body)
         assert answer.status_code in {400, 422}
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_verdict_of_a_cause_that_goes_by_another_name_is_told_as_moved_and_of_a_product_it_stays_G11() -> None:
+    tally = Tally(causes=Counter({("form", "paper_form"): 3, ("form", "other"): 1}))
+
+    def seen(series: str, place: str) -> Seen:
+        return Seen(series, "", place, date(2026, 3, 1), "systemic", 9.0, 2.0)
+
+    before, after = (
+        [seen("*cause", "form"), seen("*product", "p")],
+        [seen("*cause", "paper_form"), seen("*product", "p")],
+    )
+    told = compare(before, after, tally)
+    assert [one["after"]["slice"] for one in told["moved"]] == [{"cause": "paper_form"}]
+    assert (told["stay"], told["appear"], told["vanish"]) == (1, [], [])
+    assert renamed({"cause": "form"}, tally) == {"cause": "paper_form"}
 
 
 def test_a_spool_holds_a_large_history_in_little_memory_G11() -> None:
