@@ -107,7 +107,7 @@ def spread(begins: int, length: int) -> list[InteractionClassified]:
         motive, touchpoint = f"m{rng.integers(4)}", f"t{rng.integers(2)}"
         when = ORIGIN + timedelta(days=day)
         found.append(
-            contact(len(found), when, motive=motive, touchpoint=touchpoint, effects=Effects.HISTORY, **values)  # type: ignore[arg-type]
+            contact(len(found), when, motive=motive, touchpoint=touchpoint, effects=Effects.HISTORY, **values)  # type: ignore[arg-type]  # values are attributes, all of them text
         )
 
     for day in range(length):
