@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from bench import backlog
 from bench.lab import ROOT, Failed, Lab, Served, note
 from bench.report import Bar, at_most, told
 from services.classification.recoding import BATCH
@@ -192,11 +193,23 @@ print(json.dumps({"rate": len(contacts) / (time.perf_counter() - began)}))
 
 
 def held(lab: Lab) -> list[Bar]:
-    """The longest the loop's own thread worked in one go while a stream was taken in and coded."""
+    """The longest the loop's own thread worked in one go while a stream was taken in and coded, and while a backlog was judged."""
     longest, rate = asyncio.run(_stream(1_000 if lab.quick else 5_000))
+    judging, late, seconds, verdicts = backlog.held(
+        150 if lab.quick else 400, 40.0, int.from_bytes(os.urandom(4), "big")
+    )
     return [
         at_most("C1.loop", "longest the loop was held while a stream was coded", 1000 * longest, "ms", 20),
         told("C1.stream", "taken in, coded and relayed, one process, SQLite", rate, "1/s"),
+        at_most(
+            "C1.judging",
+            "longest the loop was held while a backlog was judged and told",
+            1000 * judging,
+            "ms",
+            20,
+            note=f"{verdicts} verdicts in {seconds:.1f} s",
+        ),
+        told("C1.late", "longest a task waited meanwhile, the judging thread's share included", 1000 * late, "ms"),
     ]
 
 

@@ -103,6 +103,15 @@ async def among(connection: AsyncConnection, query: Select[Any], column: Any, va
     return list((await connection.execute(query.where(condition))).all())
 
 
+async def rows_of(connection: AsyncConnection, query: Select[Any], piece: int = 1_000) -> list[Any]:
+    """All rows of a query, made ready in pieces: SQLAlchemy takes 1-4 µs a row, which holds the event loop for 50 ms of 17,000."""
+    result = await connection.stream(query)
+    found: list[Any] = []
+    async for part in result.partitions(piece):
+        found += part
+    return found
+
+
 def _all_different(rows: Sequence[Mapping[str, Any]], key: Sequence[str]) -> bool:
     """PostgreSQL refuses to change one row twice in a statement."""
     return not key or len({tuple(row[name] for name in key) for row in rows}) == len(rows)
@@ -170,4 +179,4 @@ def _kind(column: Column[Any]) -> str | None:
     return next((name for one, name in _KINDS if isinstance(kind, one)), None)
 
 
-__all__ = ["among", "write"]
+__all__ = ["among", "rows_of", "write"]

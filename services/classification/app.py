@@ -123,7 +123,7 @@ async def build(environment: Environment) -> Service:
         waiting=waiting,
         settings=settings,
     )
-    preview = Preview(environment.engine(NAME), environment.log, environment.vault, books, rules, lessons)
+    preview = Preview(environment.engine(NAME), environment.log, environment.vault, books, rules, lessons, series)
     app.include_router(rulebook.router(context, preview))
     app.include_router(shadow.router(context, Shadow(environment.engine(NAME), rules, series)))
     for room in (monitors, findings, finding_work, verdicts, inputs):

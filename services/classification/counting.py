@@ -92,8 +92,11 @@ async def count(
     facts: Sequence[Counted],
     watched: Sequence[Series] = USUAL,
     bounds: Bounds | None = None,
+    under_way: Mapping[str, str] | None = None,
 ) -> dict[SliceDay, tuple[int, int]]:
-    """Write contacts down and move the sums; what was added to each (fresh, contacts). Older revisions change nothing."""
+    """Write contacts down and move the sums; what was added to each (fresh, contacts). Older revisions change nothing.
+
+    `under_way`: series that are counted from the contacts written down, and up to which customer (`recounting`)."""
     table = tables.contacts
     newest: dict[str, Counted] = {}
     for fact in facts:
@@ -114,6 +117,8 @@ async def count(
     concerned: set[Group] = set()
     async for fact in in_turns(changes, every=25):
         concerned.update(_concerned(fact, before.get(fact.interaction_id), watched))
+    if under_way:
+        concerned = {group for group in concerned if group[-1] <= under_way.get(group[0], group[-1])}
     # What is fresh depends on the other contacts of the same person. Coded again, nine in ten stay where they were: nobody is looked up for these.
     known = await _held(connection, table.c.customer_id, {customer for *_, customer in concerned})
     changed = {fact.interaction_id: fact for fact in changes}

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events.bulk import rows_of
 from libs.events.catalogue.findings import Verdict, VerdictReached
 from libs.events.offload import offload
 from services.classification import tables
@@ -154,7 +155,7 @@ async def _contacts(
     query = select(p.c.occurred_at, p.c.customer_id, *(p.c[name] for name in HELD)).where(
         p.c.counted, p.c.occurred_at >= start, p.c.occurred_at < end, *within(where or {})
     )
-    rows = (await connection.execute(query.order_by(p.c.interaction_id))).all()
+    rows = await rows_of(connection, query.order_by(p.c.interaction_id))
     return await offload(_made, rows, waiting)
 
 

@@ -22,6 +22,7 @@ from uuid import uuid4
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events.bulk import rows_of
 from libs.events.catalogue import decode
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import Effects
@@ -37,7 +38,7 @@ from services.classification.domain.monitor import Rules
 from services.classification.domain.peers import Peers
 from services.classification.domain.slices import DEFAULT, Series, Slice, parse
 from services.classification.domain.watch import MAX_DAYS, Watch, complete_from
-from services.classification.recounting import recount
+from services.classification.recounting import Cursors, recount, uncounted
 from services.classification.snapshots import Snapshots
 from services.classification.verdict_rows import said_of
 from services.classification.verdicts import Publisher
@@ -90,7 +91,6 @@ class Monitor:
         self._watched = {one.counts: one for one in series}
         self._bounds = Bounds()
         self._snapshots = Snapshots(rules, series, str(waiting.zone))
-        self._complete = False  # whether all that was counted is counted in each of these series
         self._watch: Watch | None = None
         self._peers: Peers | None = None
         self._stamp: str | None = None
@@ -113,8 +113,8 @@ class Monitor:
         mark = await self._mark(unit.connection)
         fresh = self._is_fresh(mark)
         counted = await each(lambda fact: counted_of(fact, unit.now, self._waiting.zone), facts)
-        await self._complete_counts(unit.connection)
-        added = await count(unit.connection, counted, self._counted, self._bounds)
+        under_way = await self._complete_counts(unit.connection)
+        added = await count(unit.connection, counted, self._counted, self._bounds, under_way)
         if added:
             await self._snapshots.spoil(unit.connection, min(day for *_, day in added))
         if not facts:
@@ -127,6 +127,9 @@ class Monitor:
         for fact in facts:
             source, at = fact.origin or "", min(fact.occurred_at, unit.now)
             mark.seen[source] = max(mark.seen.get(source, at), at)
+        if under_way:
+            await self._go_on_counting(unit, mark, events[-1])
+            return
         await self._bring_up(unit.connection, added, fresh=fresh, first=mark.stamp == "")
         done = False
         if any(fact.effects is Effects.HISTORY for fact in facts):
@@ -155,7 +158,7 @@ class Monitor:
         """The judgements as they stand, nobody changing them meanwhile. What waits for its day to end waits."""
         async with self._lock:
             mark = await self._mark(connection)
-            if mark is None:
+            if mark is None or await uncounted(connection, self._counted):
                 yield Watch(rules=self._rules), Peers(), None
                 return
             if not self._is_fresh(mark):
@@ -179,7 +182,10 @@ class Monitor:
             mark = await self._mark(unit.connection)
             if mark is None:
                 return
-            await self._complete_counts(unit.connection)
+            if await self._complete_counts(unit.connection):
+                mark.gathering = mark.gathering and not gathered
+                await self._go_on_counting(unit, mark, timer)
+                return
             await self._bring_up(unit.connection, {}, fresh=self._is_fresh(mark), first=False)
             if gathered:
                 mark.gathering = False
@@ -225,8 +231,7 @@ class Monitor:
         query = select(table.c.series, table.c.motive, table.c.place, table.c.day, table.c.fresh, table.c.contacts)
         query = query.where(table.c.day >= since).order_by(table.c.day, table.c.motive, table.c.place)
         # Millions of rows after years: never in the way of the requests that are answered meanwhile.
-        rows = (await connection.execute(query)).all()
-        await offload(self._fill, watch, peers, rows)
+        await offload(self._fill, watch, peers, await rows_of(connection, query))
         return watch, peers
 
     def _fill(self, watch: Watch, peers: Peers, rows: Sequence[Any]) -> None:
@@ -250,11 +255,19 @@ class Monitor:
         if counts == PEERS:
             peers.add(motive, place, day, more)
 
-    async def _complete_counts(self, connection: AsyncConnection) -> None:
-        """Series that were not watched before are counted from the contacts there are. Once a process."""
-        if not self._complete:
-            await recount(connection, self._counted)
-            self._complete = True
+    async def _complete_counts(self, connection: AsyncConnection) -> Cursors:
+        """Series that were not watched before are counted from the contacts there are, a stretch of it."""
+        over = time.monotonic() + self._stretch
+        return await recount(connection, self._counted, lambda: time.monotonic() > over)
+
+    async def _go_on_counting(self, unit: Unit, mark: Mark, cause: Event | Cause) -> None:
+        """Nothing is judged before all is counted; a timer that is due at once goes on."""
+        self._watch = self._peers = self._stamp = self._before = None
+        self.until = mark.latest
+        if not mark.gathering:
+            unit.schedule(GATHER, f"{NAME}/{mark.stamp}", unit.now, {}, cause=cause)
+            mark.gathering = True
+        await self._keep(unit.connection, mark, False)
 
     async def _judge(self, unit: Unit, mark: Mark, cause: Event | Cause) -> bool:
         """A stretch of it; whether nothing is left to do."""

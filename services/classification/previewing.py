@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from libs.events.catalogue.interactions import InteractionRecorded
+from libs.events.catalogue.interactions import InteractionRecorded, Kind
 from libs.events.catalogue.topics import INTERACTIONS
 from libs.events.engines import reading
 from libs.events.envelope import Event, from_record
@@ -21,7 +21,7 @@ from libs.events.vault import Vault
 from services.classification import archive, tables
 from services.classification.books import Books
 from services.classification.coding import PERSON, contact_of
-from services.classification.counting import MONITOR
+from services.classification.counting import MONITOR, watched_of
 from services.classification.desk import slice_key
 from services.classification.domain.coder import Coder, Contact
 from services.classification.domain.crosswalk import Crosswalk, crosswalk
@@ -38,6 +38,7 @@ from services.classification.domain.preview import (
     systemic,
 )
 from services.classification.domain.rulebook import Rulebook
+from services.classification.domain.slices import ATTRIBUTES, DEFAULT, MARK, Series, parse
 from services.classification.domain.watch import MAX_DAYS
 from services.classification.learner import Lessons
 from services.classification.spool import AFTER, BEFORE, Line, Spool
@@ -46,10 +47,6 @@ CHUNK = 500
 """Contacts coded at a time: a sixth of a second in a thread, some megabytes of texts in memory."""
 
 Progress = Callable[[int], Awaitable[None]]
-
-
-JUDGED = ("motive*touchpoint", "motive*location")
-"""What a preview judges: the series that holds every contact once, and places among their peers; none of those that overlap with it."""
 
 
 class PreviewRunning(Exception):
@@ -77,10 +74,17 @@ class Preview:
     """Reads; has nothing to write with. `rules`: the monitor's."""
 
     def __init__(
-        self, engine: AsyncEngine, log: Log, vault: Vault, books: Books, rules: Rules, lessons: Lessons
+        self,
+        engine: AsyncEngine,
+        log: Log,
+        vault: Vault,
+        books: Books,
+        rules: Rules,
+        lessons: Lessons,
+        series: Sequence[Series] = parse(DEFAULT),
     ) -> None:
         self._engine, self._log, self._vault, self._books, self._rules = engine, log, vault, books, rules
-        self._lessons = lessons
+        self._lessons, self._series = lessons, series
         self._busy = asyncio.Lock()
 
     async def published(self) -> list[tuple[int, Rulebook]]:
@@ -109,7 +113,7 @@ class Preview:
             async with reading(self._engine) as connection:
                 opener = partial(opened, self._vault)
                 coder = await self._lessons.under(connection, opener, book, version + 1)
-            run = _Run(coder, walks, Spool(), Tally())
+            run = _Run(coder, walks, Spool(self._series), Tally())
             if mark is not None:
                 run.through, run.latest = mark.through, mark.latest
             try:
@@ -131,7 +135,7 @@ class Preview:
                     "waiting": run.waiting,
                     "unreadable": run.unreadable,
                     "judged_through": None if run.through is None else run.through.isoformat(),
-                    "judged_series": list(JUDGED),
+                    "judged_series": [MARK.join(one.dims) for one in watched_of(self._series)],
                 },
                 **run.tally.report(walks),
                 "review": {name: run.tally.review[name] for name in ("before", "after")},
@@ -179,7 +183,7 @@ class Preview:
             if isinstance(fact, InteractionRecorded) and archive.erased(event, fact)
         }
         contacts = [None if fact.interaction_id in gone else contact_of(fact) for fact in known]
-        await offload(_code, run, contacts, [rows[fact.interaction_id] for fact in known])
+        await offload(_code, run, known, contacts, [rows[fact.interaction_id] for fact in known])
 
     async def _rows(self, identities: Sequence[str]) -> dict[str, Any]:
         c, d = tables.contacts, tables.decisions
@@ -188,11 +192,9 @@ class Preview:
                 c.c.interaction_id,
                 c.c.customer_id,
                 c.c.day,
-                c.c.touchpoint,
-                c.c.location,
+                c.c.occurred_at,
                 c.c.counted,
-                c.c.motive,
-                c.c.cause,
+                *(c.c[name] for name in ATTRIBUTES),
                 d.c.review,
                 d.c.decided_by,
             )
@@ -239,15 +241,32 @@ class Preview:
         return {"appear": [slice_ for slice_ in new if slice_key(slice_) not in known], "vanish": vanish}
 
 
-def _code(run: _Run, contacts: Sequence[Contact | None], rows: Sequence[Any]) -> None:
+def _code(
+    run: _Run, facts: Sequence[InteractionRecorded], contacts: Sequence[Contact | None], rows: Sequence[Any]
+) -> None:
     """In a thread: code a chunk and put down what became of it. None: the person was erased, and the words with them."""
     lines: list[Line] = []
     decided = iter(run.coder.code_many(contact for contact in contacts if contact is not None))
     decisions = [None if contact is None else next(decided) for contact in contacts]
-    for row, decision in zip(rows, decisions, strict=True):
+    for fact, row, decision in zip(facts, rows, decisions, strict=True):
         past = Past(row.motive, row.cause, row.review, row.decided_by == PERSON)
         future: Future = become(past, decision, run.walks["motives"], run.walks["causes"])
         run.tally.add(past, future)
         if row.counted:
-            lines.append(Line(row.customer_id, row.day, row.touchpoint, row.location, past.motive, future.motive))
+            values = {name: getattr(row, name) or "" for name in ATTRIBUTES}
+            other = values | _follows(run.coder, fact, row, future)
+            lines.append(Line(row.customer_id, row.day, tuple(values.values()), tuple(other.values())))
     run.spool.add(lines)
+
+
+def _follows(coder: Coder, fact: InteractionRecorded, row: Any, future: Future) -> dict[str, str]:
+    """What is another under the other rulebook; a supplier that the contact did not name is that of its cause."""
+    follows = coder.consequences.of(
+        future.motive, future.cause, row.occurred_at, Kind(fact.kind), row.touchpoint or None
+    )
+    found = {"motive": future.motive, "cause": future.cause}
+    found |= {"component": str(follows.component or ""), "procedure": follows.procedure or ""}
+    if fact.supplier is None:
+        why = coder.rulebook.cause_by_code.get(future.cause)
+        found["supplier"] = (why.supplier if why is not None else None) or ""
+    return found

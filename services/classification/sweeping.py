@@ -18,6 +18,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, case, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events.bulk import rows_of
 from libs.events.catalogue.findings import Evaluation, FindingOpened, Verdict, VerdictReached
 from libs.events.envelope import Event
 from libs.events.ids import natural_id
@@ -255,7 +256,7 @@ class Sweeping:
             .where(p.c.counted, p.c.occurred_at >= start, p.c.occurred_at < end, *within(where))
             .order_by(p.c.occurred_at.desc(), p.c.interaction_id)
         )
-        rows = (await connection.execute(query)).all()
+        rows = await rows_of(connection, query)
         # Each customer on the first of their days: whoever calls every day is one, and lasts for nobody else.
         first: dict[str, int] = {
             row.customer_id: (row.occurred_at.astimezone(zone).date() - monday).days for row in rows
@@ -317,7 +318,7 @@ async def read_tally(connection: AsyncConnection, first: date, until: date, wait
         columns = [values[name].label(f"of_{name}") for name in names]
         query = select(week.label("of_week"), *columns, func.count(p.c.customer_id.distinct())).where(*inside)
         grouped = query.group_by("of_week", *(column.name for column in columns)).limit(most + 1)
-        rows = list((await connection.execute(grouped)).all())
+        rows = await rows_of(connection, grouped)
         if len(rows) <= most:
             break
     if left_out:

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from libs.events.catalogue.findings import Evaluation, FindingOpened, Verdict, VerdictReached
 from libs.events.envelope import Event
 from libs.events.ids import natural_id
+from libs.events.offload import in_turns
 from libs.events.store import Cause, Draft, Unit
 from services.classification import tables
 from services.classification.books import Books
@@ -205,7 +206,8 @@ class Publisher:
                 "revision": 0,
             }
         news: list[_News] = []
-        for number, (episode, step) in enumerate(todo, start=1):
+        # Milliseconds for the limits of each.
+        async for number, (episode, step) in in_turns(enumerate(todo, start=1), every=1):
             first, last = (
                 watch.day_of(episode.numbers.day - episode.numbers.window + 1),
                 watch.day_of(episode.numbers.day),

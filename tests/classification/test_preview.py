@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import threading
+from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from services.classification.cli import register
 from services.classification.domain.coder import Coder
 from services.classification.domain.crosswalk import crosswalk
 from services.classification.domain.monitor import Rules
+from services.classification.domain.preview import Seen, Tally, compare, renamed
+from services.classification.domain.slices import Slice, parse
 from services.classification.rulebook_file import read
 from services.classification.spool import AFTER, Line, Spool
 from services.intake.app import build as intake
@@ -161,13 +164,30 @@ async def test_a_contact_whose_words_were_erased_follows_the_crosswalk_G5_G11() 
         assert report["review"]["after"] == report["review"]["before"] + 1, "of a split nobody can tell the part: look"
 
 
-async def test_the_published_book_itself_as_a_preview_moves_nothing_G11() -> None:
-    async with running(intake, classification, clock=SimulatedClock(START)) as run:
+async def test_the_published_book_itself_as_a_preview_moves_nothing_in_any_series_that_is_watched_G11(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sides: dict[str, dict[Slice, list[int]]] = {}
+    judges = Spool.judges
+
+    def seen(self: Spool, side: str, *given: Any) -> Any:
+        watch, peers = judges(self, side, *given)
+        sides[side] = {key: watch.contacts[row].tolist() for key, row in watch.index.items()}
+        return watch, peers
+
+    monkeypatch.setattr(Spool, "judges", seen)
+    clock = SimulatedClock(START)
+    async with running(intake, classification, clock=clock) as run:
         await source(run)
         await publish(run)
-        await send(run, [contact(number, text) for number, (text, _, _) in enumerate(TEXTS)])
+        await send(run, [contact(number, text, product="fibre") for number, (text, _, _) in enumerate(TEXTS)])
+        await run.settle()
+        clock.advance(timedelta(days=3))
         await run.settle()
         report = (await preview(run, OPERATOR.decode())).json()
+        assert sides["before"] == sides["after"]
+        held = {tuple(name for name, _ in key) for key in sides["after"]}
+        assert held >= {("motive", "touchpoint"), ("motive",), ("product",), ("component",), ("procedure",)}
         assert report["motives"]["moved"] == report["causes"]["moved"] == []
         assert report["motives"]["before"] == report["motives"]["after"]
         assert report["review"]["before"] == report["review"]["after"]
@@ -226,7 +246,8 @@ async def test_a_preview_says_which_verdicts_and_findings_would_appear_and_vanis
         )
         first = [one for one in live if one["slice"].keys() == {"motive", "touchpoint"}]
         assert first
-        assert same["history"]["judged_series"] == ["motive*touchpoint", "motive*location"]
+        beside = ["cause", "component", "touchpoint", "product", "location", "team", "supplier", "procedure"]
+        assert same["history"]["judged_series"] == ["motive*touchpoint", "location*motive", "motive", *beside]
         assert same["verdicts"]["stay"] >= len(first), "the judges of the preview are those that judged"
 
 
@@ -278,13 +299,29 @@ async def test_a_preview_of_a_broken_rulebook_is_refused_with_places(body: str) 
         assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_a_verdict_of_a_cause_that_goes_by_another_name_is_told_as_moved_and_of_a_product_it_stays_G11() -> None:
+    tally = Tally(causes=Counter({("form", "paper_form"): 3, ("form", "other"): 1}))
+
+    def seen(series: str, place: str) -> Seen:
+        return Seen(series, "", place, date(2026, 3, 1), "systemic", 9.0, 2.0)
+
+    before, after = (
+        [seen("*cause", "form"), seen("*product", "p")],
+        [seen("*cause", "paper_form"), seen("*product", "p")],
+    )
+    told = compare(before, after, tally)
+    assert [one["after"]["slice"] for one in told["moved"]] == [{"cause": "paper_form"}]
+    assert (told["stay"], told["appear"], told["vanish"]) == (1, [], [])
+    assert renamed({"cause": "form"}, tally) == {"cause": "paper_form"}
+
+
 def test_a_spool_holds_a_large_history_in_little_memory_G11() -> None:
     """SQLite's temporary database spills to disk: 200,000 contacts are 24 MB there, and its cache of 1 MB here."""
 
     def resident() -> float:
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
 
-    spool = Spool(cache_kib=1_024)
+    spool = Spool(parse("motive*touchpoint"), cache_kib=1_024)
     days = [date(2026, 1, 1) + timedelta(days=number) for number in range(300)]
     before = resident()
     for chunk in range(40):
@@ -292,10 +329,8 @@ def test_a_spool_holds_a_large_history_in_little_memory_G11() -> None:
             Line(
                 f"cus_{(chunk * 5000 + n) * 7919 % 100_003:032d}",
                 days[n % 300],
-                f"t{n % 8}",
-                "bogota",
-                f"m{n % 40}",
-                f"n{n % 41}",
+                (f"m{n % 40}", "", "", f"t{n % 8}", "", "bogota", "", "", ""),
+                (f"n{n % 41}", "", "", f"t{n % 8}", "", "bogota", "", "", ""),
             )
             for n in range(5_000)
         )

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from libs.events.catalogue.classifications import InteractionClassified
@@ -19,10 +20,13 @@ from libs.events.clock import SimulatedClock
 from libs.service.testing import running
 from services.classification.app import build as classification
 from tests.classification.slow_engine import Day, judged
+from tests.classification.streams import ORIGIN, WEEK, contact
 from tests.classification.test_monitoring import NUMBER_OF_DAYS, at, bring_in, story, verdicts
 
 APART = 14
 """Two contacts of one customer in one slice, this many days apart or more, are two complaints."""
+BESIDE = ("motive", "cause", "component", "touchpoint", "product", "location", "team", "supplier", "procedure")
+"""What is watched beside motive and contact point."""
 
 
 def of_slice(facts: Iterable[InteractionClassified], where: dict[str, str]) -> list[InteractionClassified]:
@@ -88,6 +92,44 @@ async def test_a_second_slow_computation_gives_the_numbers_that_verdict_events_s
     beside = [set(said["slice"]) for said in published if said["evaluation"]["method"] == "odds-1"]
     assert {"cause"} in beside
     assert {"motive"} in beside, "the odds of other series are computed again as well"
+
+
+FAILING = {"product": "p0", "location": "l0", "team": "g0", "supplier": "s0", "procedure": "r0"}
+
+
+def spread(begins: int, length: int) -> list[InteractionClassified]:
+    """Four motives at two contact points, four values of each attribute, drawn one by one; from a day on seven a day more have the
+    first of each, in whatever motive: no slice of the first series doubles."""
+    rng = np.random.default_rng(21)
+    found: list[InteractionClassified] = []
+
+    def add(day: int, **values: str) -> None:
+        motive, touchpoint = f"m{rng.integers(4)}", f"t{rng.integers(2)}"
+        when = ORIGIN + timedelta(days=day)
+        found.append(
+            contact(len(found), when, motive=motive, touchpoint=touchpoint, effects=Effects.HISTORY, **values)  # type: ignore[arg-type]  # values are attributes, all of them text
+        )
+
+    for day in range(length):
+        for _ in range(rng.poisson(20 * WEEK[day % 7])):
+            add(day, **{name: f"{value[0]}{rng.integers(4)}" for name, value in FAILING.items()})
+        for _ in range(rng.poisson(7) if day >= begins else 0):
+            add(day, **FAILING)
+    return found
+
+
+async def test_the_slow_computation_gives_the_numbers_of_every_series_that_overlaps_with_the_first_G3() -> None:
+    """One failure behind a product, a place, a team, a supplier and a procedure at once, so that each of these series speaks."""
+    found = spread(70, 86)
+    clock = SimulatedClock(at(88))
+    async with running(classification, clock=clock) as run:
+        await bring_in(run, clock, found)
+        published = [said for said in await verdicts(run) if said["evaluation"]["method"] == "odds-1"]
+    again = {False: Slowly(found, repeats=False, later=2)}
+    for said in published:
+        recomputed(said, found, again)
+    systemic = {tuple(said["slice"].items()) for said in published if said["verdict"] == "systemic"}
+    assert systemic >= {(pair,) for pair in FAILING.items()}
 
 
 def recomputed(said: dict[str, Any], found: Sequence[InteractionClassified], again_: Mapping[bool, "Slowly"]) -> None:
@@ -158,15 +200,16 @@ class Slowly:
     A day's numbers follow from the days before it, so one run serves every verdict.
     """
 
-    def __init__(self, found: Sequence[InteractionClassified], *, repeats: bool) -> None:
+    def __init__(self, found: Sequence[InteractionClassified], *, repeats: bool, later: int = 45) -> None:
+        """`later`: so many days after the last contact are judged too."""
         facts = [fact for fact in found if fact.kind not in {"compliment", "suggestion"}]
         begin = min(fact.occurred_at.date() for fact in facts)
         self.monday = begin - timedelta(days=begin.weekday())
-        last = max(fact.occurred_at.date() for fact in facts) + timedelta(days=45)
+        last = max(fact.occurred_at.date() for fact in facts) + timedelta(days=later)
         days = [self.monday + timedelta(days=index) for index in range((last - self.monday).days + 1)]
         heard: dict[tuple[str, ...], int] = {}
         series: dict[bool, dict[tuple[str, ...], list[float]]] = {False: {}, True: {}}
-        for names in (("motive", "touchpoint"), ("motive",), ("cause",), ("touchpoint",)):
+        for names in (("motive", "touchpoint"), *((name,) for name in BESIDE)):
             for values in {tuple(str(getattr(fact, name) or "") for name in names) for fact in facts}:
                 beside = len(names) == 1
                 if beside and values[0] in {"", "unknown"}:

@@ -15,7 +15,7 @@ from libs.events.catalogue.interactions import Effects
 from libs.events.clock import SimulatedClock
 from libs.service.migration import differences
 from libs.service.testing import Running, running
-from services.classification import bounding, snapshots, tables
+from services.classification import app, bounding, recounting, snapshots, tables
 from services.classification.app import build as classification
 from services.classification.counting import USUAL, counted_of, fold, watched_of
 from services.classification.domain.judges import Judges
@@ -34,7 +34,6 @@ from services.classification.domain.slices import (
     at as slice_at,
 )
 from services.classification.domain.watch import Watch
-from services.classification.recounting import recount
 from tests.classification.streams import ORIGIN, WEEK, contact, emit
 from tests.classification.test_monitoring import at, bring_in, pass_time, projections_equal_their_folds, verdicts
 
@@ -209,7 +208,7 @@ def test_a_holiday_that_all_share_and_the_day_after_it_alarm_nothing_R12(share: 
     assert len(days) <= 1
 
 
-async def test_a_series_watched_from_now_on_is_counted_from_the_contacts_there_are_R27(
+async def test_a_series_watched_from_now_on_is_counted_in_pieces_from_the_contacts_there_are_R27(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = failing(4.5, 40, 60)
@@ -219,11 +218,35 @@ async def test_a_series_watched_from_now_on_is_counted_from_the_contacts_there_a
         await bring_in(run, clock, facts)
         assert {row[0] for row in await sums(run)} == {"touchpoint"}
     monkeypatch.delenv("LAZO_CLASSIFICATION_SERIES")
+    monkeypatch.setattr(recounting, "AT_ONCE", 100)
+    monkeypatch.setattr(app, "STRETCH", 1e-6)
+    cursors: list[str] = []
     async with running(classification, clock=clock, data=tmp_path) as run:
+        # Three pieces of it, and the process is gone; each is committed.
+        for _ in range(3):
+            async with run.services["classification"].runtime.store.unit() as unit:
+                cursors.append((await recounting.recount(unit.connection, USUAL, lambda: True))["*product"])
+        assert sorted(set(cursors)) == cursors
+        shown = (await run.client.get("/classification/v1/monitors")).json()
+        assert shown["items"] == [], "nothing is judged before all is counted"
+        assert shown["judged_through"] is None
+    again = next(number for number, fact in enumerate(facts) if fact.customer_id < cursors[-1])
+    later = next(number for number, fact in enumerate(facts) if fact.customer_id > cursors[-1])
+    come = [
+        facts[again].model_copy(update={"revision": 2, "product": "p4"}),
+        facts[later].model_copy(update={"revision": 2, "product": "p4"}),
+        contact(90_001, ORIGIN + timedelta(days=59), customer="a", touchpoint="t0", product="p1"),
+        contact(90_002, ORIGIN + timedelta(days=59), customer="z", touchpoint="t0", product="p1"),
+    ]
+    async with running(classification, clock=clock, data=tmp_path) as run:
+        await emit(run, come)
+        await run.settle()
         await pass_time(run, clock, timedelta(days=1))
-        assert await sums(run) == fold([counted_of(fact, LATER, UTC_ZONE) for fact in facts])
+        assert await sums(run) == fold([counted_of(fact, LATER, UTC_ZONE) for fact in (*facts, *come)])
         async with run.services["classification"].runtime.store.unit() as unit:
-            assert await recount(unit.connection, USUAL) == []
+            assert await recounting.uncounted(unit.connection, USUAL) == []
+        assert (await run.client.get("/classification/v1/monitors")).json()["judged_through"] is not None
+        await projections_equal_their_folds(run)
 
 
 async def sums(run: Running) -> dict[tuple[Any, ...], tuple[int, int]]:

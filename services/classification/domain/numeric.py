@@ -6,6 +6,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 _TINY = 1e-300
+AT_ONCE = 16
 # Lanczos's series for log Γ (g = 7, n = 9): Press et al., Numerical Recipes, 3rd ed., §6.1; relative error below 1e-14.
 _LANCZOS = (
     0.99999999999980993,
@@ -102,15 +103,17 @@ def negative_binomial_tail(count: npt.ArrayLike, mean: npt.ArrayLike, variance: 
 def upper_limit(mean: float, variance: float, level: float) -> int:
     """The least count whose tail is at most `level`: seeing it or more is a signal."""
     low, high = 0, max(int(mean) * 2, 8)
-    while float(negative_binomial_tail(high, mean, variance)) > level:
-        low, high = high, high * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        if float(negative_binomial_tail(middle, mean, variance)) > level:
-            low = middle
-        else:
-            high = middle
-    return high
+    while True:
+        # Many counts in one go cost little more than one: its time goes into calls for few numbers.
+        tried = np.unique(np.linspace(low + 1, high, AT_ONCE).astype(np.int64))
+        over = negative_binomial_tail(tried, mean, variance) > level
+        if over.all():
+            low, high = high, high * 2
+            continue
+        first = int(np.argmin(over))
+        low, high = int(tried[first - 1]) if first else low, int(tried[first])
+        if high - low <= 1:
+            return high
 
 
 def beta_quantile(level: float, a: float, b: float) -> float:

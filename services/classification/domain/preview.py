@@ -18,7 +18,8 @@ from services.classification.domain.rulebook import UNKNOWN
 from services.classification.domain.slices import BASE, PEERED, PEERS, by_name, named, series_at, stored
 from services.classification.domain.watch import Key, Watch
 
-LOCATION = PEERS
+LOCATION, CAUSE = PEERS, "*cause"
+"""Series of verdicts: places among their peers; causes, which another rulebook may name otherwise."""
 NEAR = timedelta(days=14)
 """Episodes of a slice whose first days are no further apart are one episode seen twice: the longest window of the monitor."""
 MOVED_SHARE = 0.5
@@ -91,12 +92,20 @@ class Tally:
 
     def became(self, motive: str) -> str | None:
         """Where most contacts of a motive went; None where no half of them went to one."""
-        targets = {after: number for (before, after), number in self.motives.items() if before == motive}
-        total = sum(targets.values())
-        if not total:
-            return None
-        best = max(targets, key=lambda code: (targets[code], code))
-        return best if targets[best] >= MOVED_SHARE * total else None
+        return _most(self.motives, motive)
+
+    def cause_became(self, cause: str) -> str | None:
+        """The same of a cause."""
+        return _most(self.causes, cause)
+
+
+def _most(moved: Counter[tuple[str, str]], code: str) -> str | None:
+    targets = {after: number for (before, after), number in moved.items() if before == code}
+    total = sum(targets.values())
+    if not total:
+        return None
+    best = max(targets, key=lambda target: (targets[target], target))
+    return best if targets[best] >= MOVED_SHARE * total else None
 
 
 def _moves(moved: Counter[tuple[str, str]], walk: Crosswalk) -> dict[str, Any]:
@@ -168,7 +177,7 @@ def compare(before: Sequence[Seen], after: Sequence[Seen], tally: Tally) -> dict
     changed: list[dict[str, Any]] = []
     stay = 0
     for old in before:
-        new = _same(old, left, old.motive)
+        new = _same(old, left, old.motive, old.place)
         if new is None:
             gone.append(old)
             continue
@@ -180,8 +189,10 @@ def compare(before: Sequence[Seen], after: Sequence[Seen], tally: Tally) -> dict
     moved: list[dict[str, Any]] = []
     vanish: list[Seen] = []
     for old in gone:
-        target = tally.became(old.motive)
-        new = None if target is None else _same(old, left, target)
+        motive, place = tally.became(old.motive), old.place
+        if old.series == CAUSE:
+            motive, place = old.motive, tally.cause_became(old.place) or old.place
+        new = None if motive is None else _same(old, left, motive, place)
         if new is None:
             vanish.append(old)
         else:
@@ -196,11 +207,11 @@ def compare(before: Sequence[Seen], after: Sequence[Seen], tally: Tally) -> dict
     }
 
 
-def _same(old: Seen, among: Iterable[Seen], motive: str) -> Seen | None:
+def _same(old: Seen, among: Iterable[Seen], motive: str, place: str) -> Seen | None:
     near = [
         new
         for new in among
-        if (new.series, new.motive, new.place) == (old.series, motive, old.place) and abs(new.since - old.since) <= NEAR
+        if (new.series, new.motive, new.place) == (old.series, motive, place) and abs(new.since - old.since) <= NEAR
     ]
     return min(near, key=lambda new: abs(new.since - old.since), default=None)
 
@@ -229,6 +240,9 @@ def _overlap(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 def renamed(slice_: Mapping[str, str], tally: Tally) -> dict[str, str]:
     """The slice by the name most of its contacts would have."""
-    if "motive" not in slice_:
-        return dict(slice_)
-    return {**slice_, "motive": tally.became(slice_["motive"]) or UNKNOWN}
+    found = dict(slice_)
+    if "motive" in found:
+        found["motive"] = tally.became(found["motive"]) or UNKNOWN
+    if "cause" in found:
+        found["cause"] = tally.cause_became(found["cause"]) or UNKNOWN
+    return found

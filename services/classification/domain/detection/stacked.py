@@ -102,15 +102,4 @@ class Rarities:
 
     def exact(self, odds: Array, rows: Ints) -> Array:
         """−log₁₀ of the share of periods in which a quiet series shows such odds, of some rows: `thresholds.score`, without what leans."""
-        odds, table, scores = odds[rows], self._rows[rows], thresholds.SCORES
-        place = np.clip((odds[:, None] >= table).sum(axis=1) - 1, 0, len(scores) - 2)
-        each = np.arange(len(rows))
-        low = table[each, place]
-        high = np.maximum(table[each, place + 1], low + 1e-6)
-        share = (odds - low) / (high - low)
-        found = scores[place] + share * (scores[place + 1] - scores[place])
-        below, beyond = odds < table[:, 0], odds >= table[:, -1]
-        found[below] = 0.3 * np.exp(np.minimum(odds[below] - table[below, 0], 0.0))
-        found[beyond] = scores[-1] + (odds[beyond] - table[beyond, -1]) / np.log(10)
-        exact: Array = np.where(odds <= -29.0, 0.0, found)
-        return exact
+        return thresholds.placed(self._rows[rows], odds[rows])

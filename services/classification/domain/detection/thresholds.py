@@ -76,9 +76,10 @@ def score(name: str, odds: Array, level: Array, dispersion: Array) -> tuple[Arra
     more than a power of ten of `MOST`.
     """
     rows = at_nodes(quantiles(name), level, dispersion)
-    exact = _placed(rows, odds)
+    ordered = np.maximum.accumulate(rows, axis=1)
+    exact = placed(ordered, odds)
     typical = float(np.mean(quantiles(name)[:, :, LEANS_AT]))
-    leaning = _placed(rows, odds + LEAN * (rows[:, LEANS_AT] - typical))
+    leaning = placed(ordered, odds + LEAN * (rows[:, LEANS_AT] - typical))
     down, up = MOST[name]
     return exact, np.where(exact > 0.7, np.clip(leaning, exact + down, exact + up), exact)
 
@@ -96,18 +97,19 @@ def cut_for_share(name: str, share: float, level: Array, dispersion: Array) -> A
     return found
 
 
-def _placed(rows: Array, odds: Array) -> Array:
-    """Where odds stand among quantiles."""
-    rows = np.maximum.accumulate(rows, axis=1)
-    found = 0.3 * np.exp(np.minimum(odds - rows[:, 0], 0.0))
-    for number in range(len(SCORES) - 1):
-        low, high = rows[:, number], np.maximum(rows[:, number + 1], rows[:, number] + 1e-6)
-        inside = (odds >= low) & (odds < high)
-        share = (odds[inside] - low[inside]) / (high[inside] - low[inside])
-        found[inside] = SCORES[number] + share * (SCORES[number + 1] - SCORES[number])
-    beyond = odds >= rows[:, -1]
+def placed(rows: Array, odds: Array) -> Array:
+    """Where odds stand among quantiles, series × scores and never falling: −log₁₀ of the share of periods that reach them."""
+    place = np.clip((odds[:, None] >= rows).sum(axis=1) - 1, 0, len(SCORES) - 2)
+    each = np.arange(len(rows))
+    low = rows[each, place]
+    high = np.maximum(rows[each, place + 1], low + 1e-6)
+    share = (odds - low) / (high - low)
+    found = SCORES[place] + share * (SCORES[place + 1] - SCORES[place])
+    below, beyond = odds < rows[:, 0], odds >= rows[:, -1]
+    found[below] = 0.3 * np.exp(np.minimum(odds[below] - rows[below, 0], 0.0))
     found[beyond] = SCORES[-1] + (odds[beyond] - rows[beyond, -1]) / np.log(10)
-    return np.where(odds <= -29.0, 0.0, found)
+    scored: Array = np.where(odds <= -29.0, 0.0, found)
+    return scored
 
 
 def spent(name: str, wanted: float, level: Array, dispersion: Array, among: Flags) -> Array:
