@@ -61,7 +61,7 @@ async def preview_here(raw: bytes, data: Path | None, language: str) -> tuple[di
     from libs.service.settings import Settings, load
     from services.classification import encoder as encoders
     from services.classification.books import Books
-    from services.classification.domain.monitor import Rules
+    from services.classification.calendars import rules_of
     from services.classification.learner import Lessons
     from services.classification.measuring import Measuring
     from services.classification.previewing import NothingPublished, Preview
@@ -77,7 +77,7 @@ async def preview_here(raw: bytes, data: Path | None, language: str) -> tuple[di
     try:
         engine, books = environment.engine("classification"), Books()
         lessons = Lessons(books, encoders.load if own.encoder else lambda: None, Measuring())
-        rules = Rules(own.false_alarms_per_month, own.minimum_customers)
+        rules = rules_of(own)
         preview = Preview(engine, environment.log, environment.vault, books, rules, lessons)
         try:
             reading = read(raw, await preview.published())

@@ -17,6 +17,7 @@ within it, at `false_alarms_per_month` / 30.4 a day. On a day on which all slice
 ones stand for slices that nothing is known of yet, and what is summed over slices is rounded before it is used.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,15 +54,18 @@ class _Today:
 
 
 class Judges:
-    """Days are numbered from 1970-01-05, a Monday. `begin`: the first that is no mere zero; `at`: the next to be judged."""
+    """Days are numbered from 1970-01-05, a Monday. `begin`: the first that is no mere zero; `at`: the next to be judged; `holidays`: days
+    that are expected to be unlike others, and the days after them."""
 
-    def __init__(self, begin: int, false_alarms_per_month: float, calm_days: int) -> None:
+    def __init__(self, begin: int, false_alarms_per_month: float, calm_days: int, holidays: Sequence[int] = ()) -> None:
         self.begin, self.asked, self.calm_days = begin, false_alarms_per_month, calm_days
         self.at = self.monday = begin // 7 * 7
         zero = self.monday // 7
-        self.customers = Lot(begin - self.monday, zero, false_alarms_per_month / LANES, shared=True)
-        self.repeats = Lot(begin - self.monday, zero, false_alarms_per_month / LANES, shared=False)
-        self.wide = Lot(begin - self.monday, zero, false_alarms_per_month, shared=True, among=self.customers)
+        self.customers = Lot(begin - self.monday, zero, false_alarms_per_month / LANES, shared=True, holidays=holidays)
+        self.repeats = Lot(begin - self.monday, zero, false_alarms_per_month / LANES, shared=False, holidays=holidays)
+        self.wide = Lot(
+            begin - self.monday, zero, false_alarms_per_month, shared=True, among=self.customers, holidays=holidays
+        )
         self._kept: list[tuple[int, dict[str, Any]]] = []
         self._today: _Today | None = None
 

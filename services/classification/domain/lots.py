@@ -1,5 +1,6 @@
 """One kind of count of all slices under watch, a day at a time: what `judges` puts together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from services.classification.domain.detection.baseline import Array, Ints
 from services.classification.domain.detection.families import Quota
+from services.classification.domain.detection.holidays import Holidays
 from services.classification.domain.detection.panel import Flags
 from services.classification.domain.detection.settings import DAYS as LONE
 from services.classification.domain.detection.stacked import ROWS, Rarities, Stack
@@ -54,6 +56,8 @@ class _Last:
     careful: Array
     vague: Array
     common: Array
+    unknown: Array
+    factor: Array
     ready: Flags
 
 
@@ -63,11 +67,22 @@ NAMES = tuple(field.name for field in fields(_Last))
 class Lot:
     """One kind of count of all slices. The last row is always spare: it is what further ones begin as."""
 
-    def __init__(self, first: int, zero: int, asked: float, *, shared: bool, among: "Lot | None" = None) -> None:
+    def __init__(
+        self,
+        first: int,
+        zero: int,
+        asked: float,
+        *,
+        shared: bool,
+        among: "Lot | None" = None,
+        holidays: Sequence[int] = (),
+    ) -> None:
         self.asked, self.shared, self.zero, self.among = asked, shared, zero, among
         self.total, self.usually = 0.0, 0.0
         self.panel = Stack(DAYS, np.full(ROWS, first, dtype=np.int64), ROOM, zero=zero)
-        if shared:
+        if holidays:
+            self.panel.holidays = Holidays(holidays, ROWS, among=True)
+        if shared or holidays:
             self.panel.offsets = np.zeros_like(self.panel.blocks)
         self.rarities = Rarities(DAYS.name, FROM)
         self.first = first
@@ -118,10 +133,14 @@ class Lot:
             careful=careful,
             vague=judged.vague,
             common=common,
+            unknown=judged.unknown,
+            factor=judged.factor,
             ready=started & (panel.at - 1 - self.first >= YOUNG - 1) & ~self.most,
         )
         if self.shared and panel.at % 7 == 0:
             self._pool(alive)
+        if panel.holidays is not None and panel.at % 7 == 0:
+            panel.holidays.pool(alive)
 
     def _common(self, counts: Array, usual: Array, phi: Array, known: Flags) -> Array:
         """What the others show of a change that all share. Who is held to fail by itself tells little of the others."""
@@ -167,7 +186,7 @@ class Lot:
         going_on = np.where(ready, np.minimum(1.0, lanes * going_on), 1.0)
         one_day = np.ones(len(rows))
         if by_day:
-            wide = part["careful"] * part["expected"] + part["vague"] * part["expected"] ** 2
+            wide = part["careful"] * part["expected"] + (part["vague"] + part["unknown"]) * part["expected"] ** 2
             alone = _tails(self.seen[rows, -1], part["expected"], wide)
             rare = self._rarity(self.days, rows, np.log(FROM) - np.log(np.maximum(alone, 1e-300)), ready, tail=1.0)
             alone = np.where(alone < FROM, np.minimum(rare, FROM), alone)
@@ -189,6 +208,7 @@ class Lot:
             dispersion=part["dispersion"],
             careful=part["careful"],
             common=part["common"],
+            factor=part["factor"],
             known=ready,
         )
 

@@ -203,6 +203,11 @@ class Watch:
         start = max(self._operating_since(column), end - self.rules.history, 0)
         return [float(value) for value in counts[self.index[key], start:end]]
 
+    def holidays(self, column: int) -> list[date]:
+        """The holidays that a judgement of that day knows of: those of the past the engine reads, and that day."""
+        first, last = self._ordinal(self._operating_since(column)), self._ordinal(column)
+        return [date.fromordinal(_MONDAY + day) for day in sorted(self.rules.holidays) if first // 7 * 7 <= day <= last]
+
     def _look_over(self) -> None:
         """What is known of all slices before days are judged: since when each was heard of, its family, recorded days."""
         seen = self.contacts[: len(self.keys)] > 0
@@ -221,7 +226,9 @@ class Watch:
         day = self._ordinal(column)
         judges = self._judges
         if judges is None or judges.begin != begin or not judges.go_back(day):
-            judges = self._judges = Judges(begin, self.rules.false_alarms_per_month, self.rules.calm_days)
+            judges = self._judges = Judges(
+                begin, self.rules.false_alarms_per_month, self.rules.calm_days, self.rules.holidays
+            )
         lanes: tuple[Lane, Lane] | None = None
         alive: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
         first = judges.at
@@ -370,6 +377,7 @@ def numbers_of(lane: Lane, number: int, day: int, name: str, slices: int) -> Num
         dispersion=float(lane.dispersion[number]),
         careful=float(lane.careful[number]),
         common=float(lane.common[number]),
+        factor=float(lane.factor[number]),
         level=float(lane.level[number]),
         slices=slices,
         odds=float(lane.odds[number]),
