@@ -270,11 +270,7 @@ class Publisher:
             baseline=watch.baseline(key, numbers.day, numbers.lane),
             # Nine digits that tell something: rounded to nine places a p of 1e-17 would stand as 0.
             parameters={name: float(f"{value:.9g}") for name, value in parameters.items()},
-            **(
-                {"calendar": self._rules.calendar, "holidays": watch.holidays(numbers.day)}
-                if self._rules.holidays
-                else {}
-            ),
+            **watch.calendar_at(numbers.day),
         )
 
     async def _chronic(self, unit: Unit, peers: Peers, of: tuple[str, str], cause: Event | Cause) -> list["_News"]:

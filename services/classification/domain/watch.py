@@ -7,6 +7,7 @@ there. What comes out depends on the facts alone, never on when they came.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -203,10 +204,13 @@ class Watch:
         start = max(self._operating_since(column), end - self.rules.history, 0)
         return [float(value) for value in counts[self.index[key], start:end]]
 
-    def holidays(self, column: int) -> list[date]:
-        """The holidays that a judgement of that day knows of: those of the past the engine reads, and that day."""
+    def calendar_at(self, column: int) -> dict[str, Any]:
+        """What a judgement of that day knows of a calendar: its name, the holidays of the past the engine reads, and that day."""
+        if not self.rules.holidays:
+            return {}
         first, last = self._ordinal(self._operating_since(column)), self._ordinal(column)
-        return [date.fromordinal(_MONDAY + day) for day in sorted(self.rules.holidays) if first // 7 * 7 <= day <= last]
+        days = [date.fromordinal(_MONDAY + day) for day in self.rules.holidays if first // 7 * 7 <= day <= last]
+        return {"calendar": self.rules.calendar, "holidays": days}
 
     def _look_over(self) -> None:
         """What is known of all slices before days are judged: since when each was heard of, its family, recorded days."""
