@@ -126,6 +126,27 @@ class Slow:
     brought: Vector = field(default_factory=lambda: [0.0] * 4)
     due: Vector = field(default_factory=lambda: [0.0] * 4)
 
+    near: int = -1  # the block up to which only the newest is left out of a fit
+    lent: float = 0.0  # complainants that a borrowed level weighs
+
+    def begin(self, day: int, family: Sequence["Slow"]) -> None:
+        """A slice of a new place begins: with the level and noise that its family has, as far as its own days do not say otherwise."""
+        mean = sum(one.typical() for one in family) / len(family)
+        spread = sum((one.typical() - mean) ** 2 for one in family) / len(family)
+        total = sum(one.noise_mean + 1 for one in family)
+        phi = round(sum((one.noise_mean + 1) * one.phi for one in family) / total, 6)
+        self.lent = round(min(max(mean**2 / max(spread, 1e-9), 0.3), 4.0) if len(family) > 1 else 0.5, 6)
+        self.level = round(max(mean, 0.01), 6)
+        self.first, self.near, self.beta, self.middle = day, -(-day // 7) + 3, None, math.log(7 * self.level)
+        self.posterior, self.by_weekday, self.flat = [*_weights(), *([0.0] * len(SIZES))], [0.0] * 7, 0.0
+        self.week = [7 * one / sum(self.pooled) for one in self.pooled]
+        self.noise, self.noise_mean, self.phi, self.fit_phi = 60 * phi, 60.0, phi, 1.3
+        self.days = [(0.0, 0.0, 0.0, 1.0)] * len(self.days)
+
+    def typical(self) -> float:
+        """What an average day of the year brings."""
+        return math.exp(self.beta[0]) / 7 if self.beta is not None else 0.0
+
     def holiday(self, day: int) -> tuple[float, float]:
         """The day's factor and the variance of its logarithm."""
         if day not in self.special:
@@ -152,16 +173,22 @@ class Slow:
         return [math.exp(one * wide) for one in LEVELS] + [1 + size * deviation for size in SIZES]
 
     def fit(self, at: int) -> None:
-        known = [block for block in range(at - SHAPE.gap) if block * 7 >= self.first]
-        if not known or at - SHAPE.gap < 4:
+        until = at - (1 if self.near >= at else SHAPE.gap)
+        known = [block for block in range(until) if block * 7 >= self.first]
+        if not known or until < 4:
             return
         weight = {b: 0.5 ** ((at - b) / SHAPE.half_life) * max(self.calm[b], 0.02) for b in known}
         x = {b: columns(b, at, self.zero) for b in known}
         if self.beta is None:
-            seen = sum(weight[b] * self.blocks[b] for b in known) + 0.5
-            self.middle = math.log(seen / sum(weight[b] * math.exp(self.offsets[b]) for b in known))
+            seen = sum(weight[b] * self.blocks[b] for b in known) + (self.lent or 0.5)
+            due = sum(weight[b] * math.exp(self.offsets[b]) for b in known)
+            own = math.log(seen / (due + self.lent * math.exp(-self.middle)))
+            self.middle = own
             season = [SHAPE.season_sd**2, (SHAPE.season_sd / 2) ** 2]
-            self.beta, self.spread = [self.middle, *([0.0] * 5)], [1.5**2, SHAPE.trend_sd**2, *season, *season]
+            self.beta, self.spread = (
+                [own, *([0.0] * 5)],
+                [1.5**2, SHAPE.trend_sd**2, *season, *season],
+            )
         else:
             self.beta[0] += self.beta[1] * (at - self.fitted) * 7 / YEAR
         self.fitted = at
@@ -243,7 +270,7 @@ class Slow:
         self.noise_mean = DAYS.noise_memory * self.noise_mean + sum(
             u * one[1] for u, one in zip(usual, self.days, strict=True)
         )
-        prior = max(DAYS.noise_prior * min(self.level, 1.0), 1e-6) if known else 1.0
+        prior = max(DAYS.noise_prior * min(self.level, 1.0), 1e-6) if known or self.lent else 1.0
         self.phi = min(50.0, max(1.02, (self.noise + 1.3 * prior) / (self.noise_mean + prior)))
         self.blocks.append(sum(counts))
         self.calm.append(min(1.0, *(1 - event for *_, event, _ in self.days)))
@@ -304,10 +331,12 @@ def judged(
     shared: bool,
     beside: Mapping[tuple[str, ...], Sequence[float]] | None = None,
     holidays: Collection[int] = (),
+    begins: Mapping[tuple[str, ...], int] | None = None,
 ) -> dict[tuple[str, ...], list[Day]]:
     """Every day of every slice. Counts begin on a Monday (`monday`: its number since 1970-01-05), recording on day `first`;
     `heard`: the day of a slice's first contact. `shared`: whether what the others bring counts as exposure. `beside`: slices of other
-    series, which overlap with these: what the others of theirs brought is what these brought, less their own. `holidays`: numbers of days, from the beginning of the counts on."""
+    series, which overlap with these: what the others of theirs brought is what these brought, less their own. `holidays`: numbers of days, from the beginning of the counts on.
+    `begins`: days on which slices begin that borrow from those with the same first word."""
     own, wide = list(counts), list(beside or {})
     counts = {**counts, **(beside or {})}
     special = {day: 2 * (day % 7 > 4) for day in holidays}
@@ -318,6 +347,13 @@ def judged(
     everyones, length = 1.0, len(next(iter(counts.values())))
     factors: dict[tuple[str, ...], Vector] = {key: [] for key in counts}
     for day in range(length):
+        for key in (key for key, begin in (begins or {}).items() if begin == day):
+            settled = [
+                k
+                for k in (wide if key in wide else own)
+                if heard[k] < day and slices[k].beta is not None and not slices[k].lent
+            ]
+            slices[key].begin(day, [slices[k] for k in settled if k[0] == key[0]] or [slices[k] for k in settled])
         if day % 7 == 0:
             for one in slices.values():
                 one.open(day // 7)

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from services.classification.domain.episodes import Episode, Numbers, Signal, step
 from services.classification.domain.judges import Judges
 from services.classification.domain.lanes import Lane
-from services.classification.domain.lots import BEHIND, GAP, GENERATION, YOUNG
+from services.classification.domain.lots import BEHIND, GAP, GENERATION, NEW_PLACE, YOUNG
 from services.classification.domain.monitor import CALM_LEVEL, Counts, Rules
-from services.classification.domain.slices import Slice, family, is_base
+from services.classification.domain.slices import PLACES, Slice, family, is_base
 
 Key = Slice
 
@@ -49,6 +49,7 @@ class Watch:
     _heard: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _family: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _wide: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    _opened: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _recorded: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def add(self, key: Key, day: date, fresh: int, contacts: int) -> None:
@@ -220,6 +221,13 @@ class Watch:
         families = [family(key) for key in self.keys]
         number = {one: place for place, one in enumerate(sorted(set(families)))}
         self._family = np.array([number[one] for one in families], dtype=np.int64)
+        place: dict[tuple[str, str], int] = {}
+        for key, day in zip(self.keys, self._heard, strict=True):
+            for pair in key:
+                place[pair] = min(place.get(pair, int(day)), int(day))
+        new = [max((place[pair] for pair in key if pair[0] in PLACES and pair[1]), default=-1) for key in self.keys]
+        # The day a slice's place was first heard of, where the slice was soon after; −1: it could have come before, and did not.
+        self._opened = np.where(self._heard - np.array(new, dtype=np.int64) <= NEW_PLACE, new, -1)
         self._recorded = np.asarray(seen.any(axis=0))
 
     def _bring(
@@ -248,9 +256,10 @@ class Watch:
             if judges.at < judges.begin:
                 fresh = contacts = np.zeros(len(self.keys))
             alive = self._heard <= at
+            opened = (self._heard == at) & (self._opened >= judges.begin - self._ordinal(0) + NEW_PLACE)
             asked = np.zeros(len(self.keys), dtype=bool)
             asked[list(told)] = True
-            lanes = judges.step(fresh, contacts - fresh, alive, self._family, self._wide, asked)
+            lanes = judges.step(fresh, contacts - fresh, alive, self._family, self._wide, asked, opened)
         assert lanes is not None
         found = ([int(row) for row in np.flatnonzero(alive)], *lanes)
         self._last = (column, found)

@@ -15,19 +15,22 @@ LIMIT = 2.58
 CLOSED = 0.02
 """A weekday on which (almost) nothing comes still expects this share of an average day."""
 
+LENT = 60.0
+"""Complainants whose noise a borrowed dispersion stands for."""
+
 Flags = npt.NDArray[np.bool_]
 _MOVING = (
-    "by_weekday", "flat", "pattern", "usual_week", "posterior", "noise", "noise_mean", "dispersion", "_before", "_week", "_means", "_calm",
+    "first", "by_weekday", "flat", "pattern", "usual_week", "posterior", "noise", "noise_mean", "dispersion", "_before", "_week", "_means", "_calm",
     "_usual", "_exposed", "_ratios", "_next", "_vague",
 )  # fmt: skip
 _FITTED = ("beta", "covariance", "steps", "origin", "dispersion", "year")
-_LEARNT = ("precision", "prior_mean", "started")
+_LEARNT = ("precision", "prior_mean", "started", "first", "near", "lent")
 
 _ROWS = (
     *("first", "blocks", "quiet", "by_weekday", "flat", "pattern", "posterior", "noise", "noise_mean", "dispersion"),
     *("_before", "_week", "_means", "_calm", "_usual", "_exposed", "_ratios", "_next", "_vague"),
 )
-_BASE_ROWS = ("first", "prior_mean", "precision", "started")
+_BASE_ROWS = ("first", "prior_mean", "precision", "started", "near", "lent")
 _FIT_ROWS = _FITTED
 
 
@@ -119,6 +122,17 @@ class Panel:
         self.at += 1
         level = self._next[:, 0] if setting.block > 1 else self.base.typical(self._next[:, 0])
         return Judged(expected, variance, odds, isolated, level, dispersion, self._vague, unknown, factor)
+
+    def begin(self, rows: Ints, level: Array, weight: Array, dispersion: Array, near: int) -> None:
+        """These series begin with the next period: what stood for them before was no recording of theirs. `level` (a period), `weight` and
+        `dispersion` are borrowed; see `Baseline.begin`. Weekdays are those of `usual_week` at first."""
+        setting = self.setting
+        self.first[rows] = self.at
+        self.base.begin(rows, -(-self.first[rows] // setting.block), level * setting.block, weight, near)
+        self.posterior[rows], self.by_weekday[rows], self.flat[rows] = self.filter.start, 0.0, 0.0
+        self.pattern[rows] = self.usual_week / self.usual_week.mean()
+        self._next[rows, 0], self._usual[rows] = level, 0.0
+        self.noise[rows], self.noise_mean[rows], self.dispersion[rows] = LENT * dispersion, LENT, dispersion
 
     def usual(self) -> Array:
         """What the next period should bring, before it is known and at an exposure of one."""
