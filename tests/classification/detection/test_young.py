@@ -124,7 +124,7 @@ def test_a_young_slice_is_judged_the_same_live_at_once_after_a_late_fact_and_fro
 
 def test_a_young_slice_is_judged_as_a_second_slow_computation_judges_it_G3() -> None:
     counts, _ = world(5, 140)
-    keys = [(f"m{m}", f"t{p}") for m in range(MOTIVES) for p in range(OLD + 1)]
+    keys: list[tuple[str, ...]] = [(f"m{m}", f"t{p}") for m in range(MOTIVES) for p in range(OLD + 1)]
     series = {key: counts[int(key[0][1:]), int(key[1][1:])] for key in keys}
     heard = {key: int((row > 0).argmax()) for key, row in series.items()}
     monday = ORIGIN.toordinal() - 719_167
