@@ -27,9 +27,9 @@ from services.classification.api import (
 )
 from services.classification.api.context import Context
 from services.classification.books import Books
+from services.classification.calendars import BadCalendar, rules_of
 from services.classification.coding import Coding
 from services.classification.domain.escalation import BadRules, parse
-from services.classification.domain.monitor import Rules
 from services.classification.domain.slices import BadSeries
 from services.classification.domain.slices import parse as parse_series
 from services.classification.emerging import Emerging
@@ -75,7 +75,10 @@ async def build(environment: Environment) -> Service:
         gather=timedelta(seconds=settings.gather_seconds),
         zone=zone,
     )
-    rules = Rules(false_alarms_per_month=settings.false_alarms_per_month, minimum_customers=settings.minimum_customers)
+    try:
+        rules = rules_of(settings)
+    except BadCalendar as error:
+        raise BadSettings(f"LAZO_CLASSIFICATION_HOLIDAYS: {error}") from None
     books = Books()
     emerging = Emerging(books, timedelta(hours=settings.topics_hours))
     app = make_app(NAME, environment=environment, title="Lazo classification", description=DESCRIPTION)

@@ -61,7 +61,7 @@ async def preview_here(raw: bytes, data: Path | None, language: str) -> tuple[di
     from libs.service.settings import Settings, load
     from services.classification import encoder as encoders
     from services.classification.books import Books
-    from services.classification.domain.monitor import Rules
+    from services.classification.calendars import rules_of
     from services.classification.domain.slices import parse
     from services.classification.learner import Lessons
     from services.classification.measuring import Measuring
@@ -78,8 +78,7 @@ async def preview_here(raw: bytes, data: Path | None, language: str) -> tuple[di
     try:
         engine, books = environment.engine("classification"), Books()
         lessons = Lessons(books, encoders.load if own.encoder else lambda: None, Measuring())
-        rules = Rules(own.false_alarms_per_month, own.minimum_customers)
-        preview = Preview(engine, environment.log, environment.vault, books, rules, lessons, parse(own.series))
+        preview = Preview(engine, environment.log, environment.vault, books, rules_of(own), lessons, parse(own.series))
         try:
             reading = read(raw, await preview.published())
             report = await preview.run(reading.book) if reading.sound and reading.book is not None else None

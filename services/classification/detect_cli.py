@@ -14,6 +14,7 @@ import orjson
 import typer
 
 if TYPE_CHECKING:
+    from services.classification.calendars import Calendar
     from services.classification.counts_file import Counts, Named
     from services.classification.domain.detection.chronics import Chronic
     from services.classification.domain.detection.engine import Told
@@ -59,6 +60,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "bad_start": ("--start: «{value}» no es una fecha", "--start: “{value}” is no date"),
     "bad_far": ("--far debe estar entre 0 y 0,5", "--far must be between 0 and 0.5"),
     "bad_episodes": ("--episodes debe ser mayor que 0", "--episodes must be more than 0"),
+    "bad_holidays": (
+        "--holidays: «{value}» no es un país con festivos conocidos (CO, DE-BY) ni una fecha (2026-11-27, o -2026-12-08 si no es festivo)",
+        "--holidays: “{value}” is no country whose holidays are known (CO, DE-BY) and no date (2026-11-27, or -2026-12-08 for no holiday)",
+    ),
+    "holidays_of_weeks": ("--holidays es para días, no para semanas", "--holidays is for days, not for weeks"),
     "reading": ("leyendo", "reading"),
     "judging": ("juzgando", "judging"),
     "done": (
@@ -111,6 +117,10 @@ def register(app: typer.Typer) -> None:
                 "on average over the file"
             ),
         ] = None,
+        holidays: Annotated[
+            str | None,
+            typer.Option(help="country whose holidays are expected: CO, DE-BY; also dates: CO,2026-11-27,-2026-12-08"),
+        ] = None,
         explain: Annotated[str | None, typer.Option(help="draw this series on the terminal")] = None,
         svg: Annotated[Path | None, typer.Option(help="with --explain: write the drawing as SVG")] = None,
         json: Annotated[bool, typer.Option("--json", help="a summary as JSON")] = False,
@@ -119,7 +129,7 @@ def register(app: typer.Typer) -> None:
         from services.classification.counts_file import BadCounts
 
         try:
-            _detect(counts, out, freq, start, far, episodes, explain, svg, as_json=json)
+            _detect(counts, out, freq, start, far, episodes, holidays, explain, svg, as_json=json)
         except _Stop as stop:
             _note(f"lazo: {stop}")
         except BadCounts as error:
@@ -138,6 +148,7 @@ def _detect(
     start: str | None,
     far: float,
     episodes: float | None,
+    holidays: str | None,
     explain: str | None,
     svg: Path | None,
     *,
@@ -152,13 +163,14 @@ def _detect(
     if episodes is not None and not 0 < episodes < float("inf"):
         raise _Stop(_say("bad_episodes"))
     since = None if start is None else _date(start)
+    calendar = None if holidays is None else _calendar(holidays, freq)
     with _progress("reading", path.stat().st_size if path.is_file() else 0) as told:
         found = read(path, freq, told)
     if found.repeated:
         _note(_say("repeated", path=path, count=found.repeated))
     if len(found.formats) > 1:
         _note(_say("two_ways", path=path, count=len(found.formats)))
-    asked = Asked(far, episodes)
+    asked = Asked(far, episodes, () if calendar is None else calendar.spanning(found.series))
     # Peers are everybody's, also when one series is explained.
     among = chronics(freq, [named.data for named in found.series], asked, [named.peers for named in found.series])
     if explain is not None:
@@ -172,6 +184,17 @@ def _detect(
         sys.stdout.write(orjson.dumps(summary).decode() + "\n")
     elif explain is None:
         _note(_say("done", path=out or path, **summary))
+
+
+def _calendar(text: str, freq: str) -> "Calendar":
+    from services.classification.calendars import BadCalendar, parse
+
+    if freq != "day":
+        raise _Stop(_say("holidays_of_weeks"))
+    try:
+        return parse(text)
+    except BadCalendar as error:
+        raise _Stop(_say("bad_holidays", value=error.value[:40])) from None
 
 
 def _date(text: str) -> str:

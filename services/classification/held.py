@@ -17,7 +17,7 @@ from services.classification.domain.episodes import Episode, Numbers
 from services.classification.domain.judges import Judges
 from services.classification.domain.watch import Watch
 
-VERSION = 2
+VERSION = 3
 """Of this form. Another one is ignored, and made anew."""
 
 
@@ -74,7 +74,7 @@ def unpack(body: bytes, watch: Watch) -> None:
                 if name.endswith(".npy")
             }
         begin, asked, calm_days, at = shape["judges"]
-        judges = Judges(begin, asked, calm_days)
+        judges = Judges(begin, asked, calm_days, watch.rules.holidays)
         judges.restore(at, _whole(shape["lots"], arrays), [_whole(one, arrays) for one in shape["series"]])
         keys = [tuple((name, value) for name, value in key) for key in shape["keys"]]
         trails = {int(row): [(day, _back(one)) for day, one in trail] for row, trail in shape["trails"].items()}

@@ -32,6 +32,11 @@ class ClassificationSettings(BaseSettings):
         default=5, ge=0, le=3600, description="how long facts of the past are gathered before they are judged"
     )
     time_zone: str = Field(default="UTC", description="whose midnights part the monitor's days")
+    holidays: str = Field(
+        default="",
+        description="country whose holidays the monitor expects (`CO`, or `DE-BY`), and dates beside them or, with a minus, not: "
+        "`CO, 2026-11-27, -2026-12-08`",
+    )
     claim_minutes: float = Field(
         default=15, gt=0, le=1440, description="how long an item of the review queue stays with whoever claimed it"
     )

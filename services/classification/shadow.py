@@ -7,7 +7,7 @@ false alarms a month that the setting admits, and what people said of the findin
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -26,8 +26,8 @@ from services.classification.domain.watch import MAX_DAYS, Watch
 from services.classification.teaching import slice_key
 
 MONTH = 30.4375
-ASKABLE = tuple(field.name for field in fields(Rules))
-"""What of the monitor's rules may be asked about."""
+ASKABLE = tuple(field.name for field in fields(Rules) if field.name not in {"calendar", "holidays"})
+"""What of the monitor's rules may be asked about: its numbers."""
 
 
 class ShadowRunning(Exception):
@@ -48,7 +48,7 @@ class Shadow:
 
     def rules_with(self, changes: Mapping[str, float]) -> Rules:
         """The rules in force with some of them changed. Raises UnknownSetting."""
-        types = {field.name: type(getattr(self._rules, field.name)) for field in fields(self._rules)}
+        types = {name: type(getattr(self._rules, name)) for name in ASKABLE}
         for name in changes:
             if name not in types:
                 raise UnknownSetting(name)
@@ -112,7 +112,7 @@ def _side(rules: Rules, seen: Sequence[Seen], months: float, people: Mapping[str
             first[key] = min(first.get(key, one.since), one.since)
     kept = people.items()
     return {
-        "rules": asdict(rules),
+        "rules": {name: getattr(rules, name) for name in ASKABLE},
         "false_alarms_admitted": round(rules.false_alarms_per_month * months, 2),
         "findings": [
             {"slice": where, "since": first[key], "people_said": sorted(people.get(key, ()))}

@@ -240,6 +240,7 @@ class Publisher:
             "dispersion": numbers.dispersion,
             "dispersion_of_a_day": numbers.careful,
             "common_factor": numbers.common,
+            **({"holiday_factor": numbers.factor} if self._rules.holidays else {}),
             "variance": numbers.variance,
             "p": _p(episode),
             "level": numbers.level,
@@ -271,6 +272,7 @@ class Publisher:
             baseline=watch.baseline(key, numbers.day, numbers.lane),
             # Nine digits that tell something: rounded to nine places a p of 1e-17 would stand as 0.
             parameters={name: float(f"{value:.9g}") for name, value in parameters.items()},
+            **watch.calendar_at(numbers.day),
         )
 
     async def _chronic(self, unit: Unit, peers: Peers, of: tuple[str, str], cause: Event | Cause) -> list["_News"]:

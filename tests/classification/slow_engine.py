@@ -6,7 +6,7 @@ which lasting changes of level are searched for.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.classification.domain.detection.tables import ODDS
@@ -120,6 +120,40 @@ class Slow:
     vague: float = 1.0
     ratios: Vector = field(default_factory=lambda: [1.0] * STATES)
     days: list[tuple[float, float, float, float]] = field(default_factory=list)  # count, mean, event, isolated
+    special: dict[int, int] = field(default_factory=dict)  # kinds of holidays and days after them, by day
+    centre: Vector = field(default_factory=lambda: [1.0] * 4)
+    doubt: Vector = field(default_factory=lambda: [1 / 8] * 4)
+    brought: Vector = field(default_factory=lambda: [0.0] * 4)
+    due: Vector = field(default_factory=lambda: [0.0] * 4)
+
+    near: int = -1  # the block up to which only the newest is left out of a fit
+    lent: float = 0.0  # complainants that a borrowed level weighs
+
+    def begin(self, day: int, family: Sequence["Slow"]) -> None:
+        """A slice of a new place begins: with the level and noise that its family has, as far as its own days do not say otherwise."""
+        mean = sum(one.typical() for one in family) / len(family)
+        spread = sum((one.typical() - mean) ** 2 for one in family) / len(family)
+        total = sum(one.noise_mean + 1 for one in family)
+        phi = round(sum((one.noise_mean + 1) * one.phi for one in family) / total, 6)
+        self.lent = round(min(max(mean**2 / max(spread, 1e-9), 0.3), 4.0) if len(family) > 1 else 0.5, 6)
+        self.level = round(max(mean, 0.01), 6)
+        self.first, self.near, self.beta, self.middle = day, -(-day // 7) + 3, None, math.log(7 * self.level)
+        self.posterior, self.by_weekday, self.flat = [*_weights(), *([0.0] * len(SIZES))], [0.0] * 7, 0.0
+        self.week = [7 * one / sum(self.pooled) for one in self.pooled]
+        self.noise, self.noise_mean, self.phi, self.fit_phi = 60 * phi, 60.0, phi, 1.3
+        self.days = [(0.0, 0.0, 0.0, 1.0)] * len(self.days)
+
+    def typical(self) -> float:
+        """What an average day of the year brings."""
+        return math.exp(self.beta[0]) / 7 if self.beta is not None else 0.0
+
+    def holiday(self, day: int) -> tuple[float, float]:
+        """The day's factor and the variance of its logarithm."""
+        if day not in self.special:
+            return 1.0, 0.0
+        kind, weight = self.special[day], 16 * self.phi
+        brought = self.brought[kind] + weight * self.centre[kind]
+        return brought / (self.due[kind] + weight), self.phi / brought + self.doubt[kind]
 
     def open(self, block: int) -> None:
         self.days = []
@@ -130,21 +164,31 @@ class Slow:
         x = columns(block, self.fitted, self.zero)
         self.level = math.exp(sum(b * c for b, c in zip(self.beta, x, strict=True))) / 7
         self.vague = sum(x[i] * x[j] * self.covariance[i][j] for i in range(6) for j in range(6))
-        wide = math.sqrt(self.vague + KINDS.wander**2)
-        deviation = math.sqrt(self.phi / self.level + wide**2)
-        self.ratios = [math.exp(level * wide) for level in LEVELS] + [1 + size * deviation for size in SIZES]
+        self.ratios = self.spread_out(self.level, self.vague)
+
+    def spread_out(self, level: float, vague: float) -> Vector:
+        """Each state's mean over the usual one."""
+        wide = math.sqrt(vague + KINDS.wander**2)
+        deviation = math.sqrt(self.phi / level + wide**2)
+        return [math.exp(one * wide) for one in LEVELS] + [1 + size * deviation for size in SIZES]
 
     def fit(self, at: int) -> None:
-        known = [block for block in range(at - SHAPE.gap) if block * 7 >= self.first]
-        if not known or at - SHAPE.gap < 4:
+        until = at - (1 if self.near >= at else SHAPE.gap)
+        known = [block for block in range(until) if block * 7 >= self.first]
+        if not known or until < 4:
             return
         weight = {b: 0.5 ** ((at - b) / SHAPE.half_life) * max(self.calm[b], 0.02) for b in known}
         x = {b: columns(b, at, self.zero) for b in known}
         if self.beta is None:
-            seen = sum(weight[b] * self.blocks[b] for b in known) + 0.5
-            self.middle = math.log(seen / sum(weight[b] * math.exp(self.offsets[b]) for b in known))
+            seen = sum(weight[b] * self.blocks[b] for b in known) + (self.lent or 0.5)
+            due = sum(weight[b] * math.exp(self.offsets[b]) for b in known)
+            own = math.log(seen / (due + self.lent * math.exp(-self.middle)))
+            self.middle = own
             season = [SHAPE.season_sd**2, (SHAPE.season_sd / 2) ** 2]
-            self.beta, self.spread = [self.middle, *([0.0] * 5)], [1.5**2, SHAPE.trend_sd**2, *season, *season]
+            self.beta, self.spread = (
+                [own, *([0.0] * 5)],
+                [1.5**2, SHAPE.trend_sd**2, *season, *season],
+            )
         else:
             self.beta[0] += self.beta[1] * (at - self.fitted) * 7 / YEAR
         self.fitted = at
@@ -183,17 +227,20 @@ class Slow:
         return (2.58 / residual) ** 2 if residual > 2.58 and count >= 3 else 1.0
 
     def usual(self, day: int) -> float:
-        return max(self.level * self.week[day % 7], 0.02 * self.level)
+        return max(self.level * self.week[day % 7], 0.02 * self.level) * self.holiday(day)[0]
 
     def take(self, day: int, count: float, common: float) -> tuple[float, float]:
         """One day; its mean, and the odds that something goes on (−30: not yet known)."""
         mean, odds, event, isolated = self.usual(day) * common, -30.0, 0.0, 0.0
         if self.beta is not None and day - self.first >= DAYS.young:
+            factor, unknown = self.holiday(day)
+            ratios = (
+                self.ratios if day not in self.special else self.spread_out(self.level * factor, self.vague + unknown)
+            )
             size = mean / max(self.phi - 1, 0.02)
-            capped = min(count, mean * max(self.ratios[QUIET + ISOLATED : QUIET + ISOLATED + SHORT]) + 1)
+            capped = min(count, mean * max(ratios[QUIET + ISOLATED : QUIET + ISOLATED + SHORT]) + 1)
             logs = [
-                capped * math.log(r) - (capped + size) * math.log((size + r * mean) / (size + mean))
-                for r in self.ratios
+                capped * math.log(r) - (capped + size) * math.log((size + r * mean) / (size + mean)) for r in ratios
             ]
             prior = [sum(self.posterior[i] * MATRIX[i][j] for i in range(STATES)) for j in range(STATES)]
             found = [p * math.exp(max(log - max(logs), -60)) for p, log in zip(prior, logs, strict=True)]
@@ -201,6 +248,11 @@ class Slow:
             event, isolated = sum(self.posterior[i] for i in EVENT), sum(self.posterior[QUIET : QUIET + ISOLATED])
             odds = math.log(max(event, 1e-12)) - math.log(max(1 - event, 1e-12))
         self.days.append((count, mean, event, isolated))
+        if day in self.special:
+            kind, told = self.special[day], 0.0 if odds == -30 else 1 - event
+            plain = mean / self.holiday(day)[0]
+            self.brought[kind] = 0.98 * self.brought[kind] + told * min(count, 4 * plain + 3)
+            self.due[kind] = 0.98 * self.due[kind] + told * plain
         return mean, odds
 
     def close(self, block: int, common: float) -> None:
@@ -211,17 +263,21 @@ class Slow:
         excess = [count - mean - 2.58 * math.sqrt(self.phi * mean) - 1 for count, mean, *_ in self.days]
         if known and max(excess) > 0:
             counts[excess.index(max(excess))] -= max(excess)
-        usual = [1 - event - isolated if known else 0.0 for *_, event, isolated in self.days]
+        plain = [block * 7 + day not in self.special for day in range(7)]
+        usual = [(1 - self.days[day][2] - self.days[day][3]) * known * plain[day] for day in range(7)]
         square = [(min(count, mean + 4 * math.sqrt(self.phi * mean) + 1) - mean) ** 2 for count, mean, *_ in self.days]
         self.noise = DAYS.noise_memory * self.noise + sum(u * s for u, s in zip(usual, square, strict=True))
         self.noise_mean = DAYS.noise_memory * self.noise_mean + sum(
             u * one[1] for u, one in zip(usual, self.days, strict=True)
         )
-        prior = max(DAYS.noise_prior * min(self.level, 1.0), 1e-6) if known else 1.0
+        prior = max(DAYS.noise_prior * min(self.level, 1.0), 1e-6) if known or self.lent else 1.0
         self.phi = min(50.0, max(1.02, (self.noise + 1.3 * prior) / (self.noise_mean + prior)))
         self.blocks.append(sum(counts))
         self.calm.append(min(1.0, *(1 - event for *_, event, _ in self.days)))
         self.offsets.append(math.log(common))
+        seen = sum(count for count, of in zip(counts, plain, strict=True) if of)
+        share = seen / max(sum(part for part, of in zip(self.week, plain, strict=True) if of), 0.02)
+        counts = [count if of else share * part for count, of, part in zip(counts, plain, self.week, strict=True)]
         self.by_weekday = [
             DAYS.pattern_memory * held + (new if begun else 0.0)
             for held, new in zip(self.by_weekday, counts, strict=True)
@@ -262,6 +318,8 @@ class Day:
     careful: float
     vague: float
     common: float
+    factor: float
+    unknown: float
 
 
 def judged(
@@ -272,18 +330,30 @@ def judged(
     *,
     shared: bool,
     beside: Mapping[tuple[str, ...], Sequence[float]] | None = None,
+    holidays: Collection[int] = (),
+    begins: Mapping[tuple[str, ...], int] | None = None,
 ) -> dict[tuple[str, ...], list[Day]]:
     """Every day of every slice. Counts begin on a Monday (`monday`: its number since 1970-01-05), recording on day `first`;
     `heard`: the day of a slice's first contact. `shared`: whether what the others bring counts as exposure. `beside`: slices of other
-    series, which overlap with these: what the others of theirs brought is what these brought, less their own."""
+    series, which overlap with these: what the others of theirs brought is what these brought, less their own. `holidays`: numbers of days, from the beginning of the counts on.
+    `begins`: days on which slices begin that borrow from those with the same first word."""
     own, wide = list(counts), list(beside or {})
     counts = {**counts, **(beside or {})}
-    slices = {key: Slow(first, monday // 7) for key in counts}
+    special = {day: 2 * (day % 7 > 4) for day in holidays}
+    special |= {day + 1: 1 + 2 * ((day + 1) % 7 > 4) for day in holidays if day + 1 not in special}
+    slices = {key: Slow(first, monday // 7, special=special) for key in counts}
     told: dict[tuple[str, ...], list[Day]] = {key: [] for key in counts}
     shares: dict[tuple[str, ...], list[tuple[float, float]]] = {key: [] for key in counts}
     everyones, length = 1.0, len(next(iter(counts.values())))
     factors: dict[tuple[str, ...], Vector] = {key: [] for key in counts}
     for day in range(length):
+        for key in (key for key, begin in (begins or {}).items() if begin == day):
+            settled = [
+                k
+                for k in (wide if key in wide else own)
+                if heard[k] < day and slices[k].beta is not None and not slices[k].lent
+            ]
+            slices[key].begin(day, [slices[k] for k in settled if k[0] == key[0]] or [slices[k] for k in settled])
         if day % 7 == 0:
             for one in slices.values():
                 one.open(day // 7)
@@ -302,17 +372,35 @@ def judged(
             mine = (min(lately[key][0], total), min(lately[key][1], expected)) if key in wide else lately[key]
             others = (total - mine[0] + 60) / (expected - mine[1] + 60)
             common = min(2.5, max(0.4, others)) if shared else 1.0
-            factors[key].append(common)
+            factors[key].append(common * (1 + (one.holiday(day)[0] - 1) * one.week[day % 7]))
             phi, careful = one.phi, one.phi * (1 + 1.645 * math.sqrt(2 / (one.noise_mean + 1)))
+            holiday = one.holiday(day)
             mean, odds = one.take(day, counts[key][day], common)
             told[key].append(
-                Day(counts[key][day], mean, odds, odds_of_rarity(one.level, phi), phi, careful, one.vague, common)
+                Day(
+                    counts[key][day],
+                    mean,
+                    odds,
+                    odds_of_rarity(one.level, phi),
+                    phi,
+                    careful,
+                    one.vague,
+                    common,
+                    *holiday,
+                )
             )
         if day % 7 == 6:
             for key, one in slices.items():
                 one.close(day // 7, sum(factors[key]) / 7)
             for group in (own, wide):
                 alive = [slices[key] for key in group if heard[key] <= day]
+                for kind in range(4):
+                    brought, due = (sum(getattr(one, name)[kind] for one in alive) + 8 for name in ("brought", "due"))
+                    for key in group:
+                        slices[key].centre[kind], slices[key].doubt[kind] = (
+                            round(brought / due, 6),
+                            round(1 / brought, 6),
+                        )
                 pooled = [
                     (sum(one.by_weekday[of] for one in alive) + 15) / (sum(one.flat for one in alive) + 15)
                     for of in range(7)

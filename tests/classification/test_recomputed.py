@@ -23,6 +23,8 @@ from tests.classification.slow_engine import Day, judged
 from tests.classification.streams import ORIGIN, WEEK, contact
 from tests.classification.test_monitoring import NUMBER_OF_DAYS, at, bring_in, story, verdicts
 
+HOLIDAYS = {date(2025, month, day) for month, day in [(1, 6), (3, 24), (4, 17), (4, 18), (4, 22), (5, 1), (6, 2)]}
+"""Colombia's in the story's days, and one decreed: a Tuesday within the lasting rise and after the outage."""
 APART = 14
 """Two contacts of one customer in one slice, this many days apart or more, are two complaints."""
 BESIDE = ("motive", "cause", "component", "touchpoint", "product", "location", "team", "supplier", "procedure")
@@ -77,8 +79,15 @@ def tail(count: int, mean: float, variance: float) -> float:
     return above
 
 
-async def test_a_second_slow_computation_gives_the_numbers_that_verdict_events_state_G3_G8() -> None:
+@pytest.mark.parametrize("calendar", ["", "CO, 2025-04-22"])
+async def test_a_second_slow_computation_gives_the_numbers_that_verdict_events_state_G3_G8(
+    calendar: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where holidays are expected: the verdict states them, and they are all that is known of a calendar here."""
+    monkeypatch.setenv("LAZO_CLASSIFICATION_HOLIDAYS", calendar)
     found = story(Effects.HISTORY)
+    if calendar:
+        found = [one for one in found if one.occurred_at.date() not in HOLIDAYS or int(one.interaction_id[2:]) % 4 == 0]
     clock = SimulatedClock(at(NUMBER_OF_DAYS + 3))
     async with running(classification, clock=clock) as run:
         rulebook = Path(__file__).resolve().parents[2] / "deploy/rulebooks/operator.yaml"
@@ -86,7 +95,11 @@ async def test_a_second_slow_computation_gives_the_numbers_that_verdict_events_s
         await bring_in(run, clock, found)
         published = await verdicts(run)
     assert len(published) >= 4
-    again = {repeats: Slowly(found, repeats=repeats) for repeats in (False, True)}
+    assert any(said["evaluation"]["holidays"] for said in published) == bool(calendar)
+    known = {date.fromisoformat(day) for said in published for day in said["evaluation"]["holidays"]}
+    assert known == {day for day in HOLIDAYS if calendar and day <= max(known)}
+    assert all((said["evaluation"]["calendar"] or "").startswith(calendar[:2]) for said in published)
+    again = {repeats: Slowly(found, repeats=repeats, holidays=known) for repeats in (False, True)}
     for said in published:
         recomputed(said, found, again)
     beside = [set(said["slice"]) for said in published if said["evaluation"]["method"] == "odds-1"]
@@ -174,6 +187,7 @@ def odds_again(said: dict[str, Any], slowly: "Slowly", last: date) -> None:
     assert given["odds_of_one_in_1000"] == pytest.approx(today.base, abs=1e-6)
     assert given["dispersion"] == pytest.approx(today.phi, rel=1e-7)
     assert given["common_factor"] == pytest.approx(today.common, rel=1e-7)
+    assert given.get("holiday_factor", 1.0) == pytest.approx(today.factor, rel=1e-7)
     assert e["expected"] == pytest.approx(sum(day.mean for day in window), abs=1e-5)
     mean = sum(day.mean for day in window)
     assert given["variance"] == pytest.approx(today.phi * mean + today.vague * mean**2, rel=1e-5)
@@ -185,7 +199,7 @@ def odds_again(said: dict[str, Any], slowly: "Slowly", last: date) -> None:
         assert given["p_one_day"] == 1
     elif not given["repeats_lane"]:
         assert given["dispersion_of_a_day"] == pytest.approx(today.careful, rel=1e-7)
-        spread = today.careful * today.mean + today.vague * today.mean**2
+        spread = today.careful * today.mean + (today.vague + today.unknown) * today.mean**2
         alone = tail(int(today.count), today.mean, spread) if today.count > today.mean + math.sqrt(spread) else 1.0
         assert given["p_one_day"] == pytest.approx(min(1.0, lanes * alone), rel=1e-4)
     spoke = given["p_going_on"] if said["verdict"] == "systemic" else min(given["p_going_on"], given["p_one_day"])
@@ -200,7 +214,14 @@ class Slowly:
     A day's numbers follow from the days before it, so one run serves every verdict.
     """
 
-    def __init__(self, found: Sequence[InteractionClassified], *, repeats: bool, later: int = 45) -> None:
+    def __init__(
+        self,
+        found: Sequence[InteractionClassified],
+        *,
+        repeats: bool,
+        later: int = 45,
+        holidays: Iterable[date] = (),
+    ) -> None:
         """`later`: so many days after the last contact are judged too."""
         facts = [fact for fact in found if fact.kind not in {"compliment", "suggestion"}]
         begin = min(fact.occurred_at.date() for fact in facts)
@@ -223,7 +244,13 @@ class Slowly:
         number = (self.monday - date(1970, 1, 5)).days
         begun = (begin - self.monday).days
         self.told: dict[tuple[str, ...], list[Day]] = judged(
-            series[False], heard, number, begun, shared=not repeats, beside={} if repeats else series[True]
+            series[False],
+            heard,
+            number,
+            begun,
+            shared=not repeats,
+            beside={} if repeats else series[True],
+            holidays=[(day - self.monday).days for day in holidays],
         )
 
 

@@ -42,6 +42,10 @@ class Evaluation(BaseModel):
     contacts: int
     baseline: list[float] = Field(default_factory=list)
     parameters: dict[str, float] = Field(default_factory=dict)
+    calendar: str | None = Field(
+        default=None, description="whose holidays were expected, and from where they are known"
+    )
+    holidays: list[date] = Field(default_factory=list, description="holidays of the past that was read, and of the day")
 
 
 class NatureTerm(BaseModel):

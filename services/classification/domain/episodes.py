@@ -27,6 +27,7 @@ class Numbers:
     dispersion: float
     careful: float  # the dispersion that the day alone was judged by
     common: float
+    factor: float  # of a holiday or of the day after one; 1 on others
     level: float  # the p an alarm needed
     slices: int
     odds: float  # natural logarithm: something goes on, against quiet or an incident of a day

@@ -17,6 +17,7 @@ within it, at `false_alarms_per_month` / 30.4 a day. On a day on which all slice
 ones stand for slices that nothing is known of yet, and what is summed over slices is rounded before it is used.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,15 +54,18 @@ class _Today:
 
 
 class Judges:
-    """Days are numbered from 1970-01-05, a Monday. `begin`: the first that is no mere zero; `at`: the next to be judged."""
+    """Days are numbered from 1970-01-05, a Monday. `begin`: the first that is no mere zero; `at`: the next to be judged; `holidays`: days
+    that are expected to be unlike others, and the days after them."""
 
-    def __init__(self, begin: int, false_alarms_per_month: float, calm_days: int) -> None:
+    def __init__(self, begin: int, false_alarms_per_month: float, calm_days: int, holidays: Sequence[int] = ()) -> None:
         self.begin, self.asked, self.calm_days = begin, false_alarms_per_month, calm_days
         self.at = self.monday = begin // 7 * 7
         zero = self.monday // 7
-        self.customers = Lot(begin - self.monday, zero, false_alarms_per_month / LANES, shared=True)
-        self.repeats = Lot(begin - self.monday, zero, false_alarms_per_month / LANES, shared=False)
-        self.wide = Lot(begin - self.monday, zero, false_alarms_per_month, shared=True, among=self.customers)
+        self.customers = Lot(begin - self.monday, zero, false_alarms_per_month / LANES, shared=True, holidays=holidays)
+        self.repeats = Lot(begin - self.monday, zero, false_alarms_per_month / LANES, shared=False, holidays=holidays)
+        self.wide = Lot(
+            begin - self.monday, zero, false_alarms_per_month, shared=True, among=self.customers, holidays=holidays
+        )
         self._kept: list[tuple[int, dict[str, Any]]] = []
         self._today: _Today | None = None
 
@@ -73,22 +77,25 @@ class Judges:
         family: Ints,
         wide: Flags | None = None,
         told: Flags | None = None,
+        opened: Flags | None = None,
     ) -> tuple[Lane, Lane]:
         """The next day of all slices: complainants, repeats, whether the slice was heard of by then, its family's number, and whether
         it is of a series beside the first (`wide`; None: none is).
 
         Judged are the slices that were heard of, in their order. Of wide ones whether something goes on is asked, and nothing else.
+        `opened`: slices that are heard of today for the first time, at a place that is new itself; they borrow from their family.
         `told` (None: all): of which the window, its counts and the last days are said; of those that alarm they always are. A third of the
         time went into saying them of all.
         """
         if self.at % 7 == 0 and not (self._kept and self._kept[-1][0] == self.at):
             self._keep()
         wide = np.zeros(len(alive), dtype=bool) if wide is None else wide
+        opened = np.zeros(len(alive), dtype=bool) if opened is None else opened
         first, beside = np.flatnonzero(~wide), np.flatnonzero(wide)
         rate = self.asked / MONTH
         shares = (1.0 - WIDE_SHARE, WIDE_SHARE) if len(beside) else (1.0, 0.0)
         lanes = [
-            self._lane(lot, counts[first], alive[first], family[first], rate * shares[0])
+            self._lane(lot, counts[first], alive[first], family[first], rate * shares[0], opened[first])
             for lot, counts in ((self.customers, fresh), (self.repeats, again))
         ]
         if len(beside):
@@ -100,7 +107,9 @@ class Judges:
                 for one in family[where[self.at - lot.alarmed[: len(where)] <= FAILING_DAYS]]
             }
             self.wide.failing[: len(beside)] = np.isin(family[beside], list(recent))
-            lanes.append(self._lane(self.wide, fresh[beside], alive[beside], family[beside], rate * shares[1]))
+            lanes.append(
+                self._lane(self.wide, fresh[beside], alive[beside], family[beside], rate * shares[1], opened[beside])
+            )
         self._today = _Today(lanes, [np.flatnonzero(alive[first]), np.flatnonzero(alive[beside])], alive, wide)
         self.at += 1
         return self._told(told)
@@ -125,13 +134,15 @@ class Judges:
         self.wide.tell(lane, today.rows[1], np.flatnonzero((lane.p <= lane.level) | asked[other]), self.calm_days)
         return merged(customers, own, lane, other), merged(repeats, own, silent(lane), other)
 
-    def _lane(self, lot: Lot, counts: Array, alive: Flags, family: Ints, rate: float) -> Lane:
+    def _lane(self, lot: Lot, counts: Array, alive: Flags, family: Ints, rate: float, opened: Flags) -> Lane:
         lot.room_for(len(counts))
         padded = np.zeros(lot.panel.series)
         padded[: len(counts)] = counts
         known = np.zeros(len(padded), dtype=bool)
         known[: len(alive)] = alive
-        lot.step(padded, known)
+        begins, families = np.zeros(len(padded), dtype=bool), np.full(len(padded), -1)
+        begins[: len(alive)], families[: len(alive)] = opened, family
+        lot.step(padded, known, begins, families)
         rows = np.flatnonzero(alive)
         lane = lot.lane(rows, by_day=lot is self.customers)
         lane.level[:] = levels(lane.p, family[rows], rate, self.at - lot.alarmed[rows] <= KNOWN_DAYS)

@@ -28,6 +28,7 @@ class Lane:
     dispersion: Array
     careful: Array  # the dispersion that a day alone is judged by
     common: Array
+    factor: Array  # of a holiday or of the day after one; 1 on others
     known: Flags
 
 

@@ -1,5 +1,6 @@
 """One kind of count of all slices under watch, a day at a time: what `judges` puts together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -7,13 +8,14 @@ import numpy as np
 
 from services.classification.domain.detection.baseline import Array, Ints
 from services.classification.domain.detection.families import Quota
+from services.classification.domain.detection.holidays import Holidays
 from services.classification.domain.detection.panel import Flags
 from services.classification.domain.detection.settings import DAYS as LONE
 from services.classification.domain.detection.stacked import ROWS, Rarities, Stack
 from services.classification.domain.lanes import Lane
 from services.classification.domain.numeric import negative_binomial_tail
 
-DAYS = replace(LONE, shape=replace(LONE.shape, season_sd=0.15, trend_sd=0.1, held=1.0, gap=2))
+DAYS = replace(LONE, shape=replace(LONE.shape, season_sd=0.15, trend_sd=0.1, held=1.0, gap=2), young=14)
 """As for a series alone, but for how much season and trend of its own a slice is given: what all share enters as exposure. With the
 0.5 and 0.25 of a series alone a young slice's season and trend swallowed a drift that quintupled it within six weeks. The newest two weeks
 are under test and no part of what is usual: of slices that tripled within twelve weeks 9 of 10 were found instead of 6 (4 a day)."""
@@ -22,6 +24,14 @@ WINDOWS = (1, 3, 7, 14)
 GAP = WINDOWS[-1]
 YOUNG = 42
 """Days of recording before anything is judged: four weeks to know what is usual, and two under test."""
+LEARNT = 14
+"""The same where a slice borrows its level and noise: two whole weeks of its own."""
+NEW_PLACE = 28
+"""Days of recording before a place that is first heard of is a new one, and days after that in which what begins there is new with it. A
+motive or a cause that turns up is no new place: it could have come before, and did not."""
+NEAR = 3
+"""Blocks up to which a young slice is fitted to all it has but its newest week; after them the newest two are under test like everybody's.
+Fitted to all it had for six blocks, of slices that began to fail after three weeks half were never told."""
 LANES = 3
 MONTH = 30.4375
 FROM = 1e-3
@@ -54,6 +64,8 @@ class _Last:
     careful: Array
     vague: Array
     common: Array
+    unknown: Array
+    factor: Array
     ready: Flags
 
 
@@ -63,11 +75,22 @@ NAMES = tuple(field.name for field in fields(_Last))
 class Lot:
     """One kind of count of all slices. The last row is always spare: it is what further ones begin as."""
 
-    def __init__(self, first: int, zero: int, asked: float, *, shared: bool, among: "Lot | None" = None) -> None:
+    def __init__(
+        self,
+        first: int,
+        zero: int,
+        asked: float,
+        *,
+        shared: bool,
+        among: "Lot | None" = None,
+        holidays: Sequence[int] = (),
+    ) -> None:
         self.asked, self.shared, self.zero, self.among = asked, shared, zero, among
         self.total, self.usually = 0.0, 0.0
         self.panel = Stack(DAYS, np.full(ROWS, first, dtype=np.int64), ROOM, zero=zero)
-        if shared:
+        if holidays:
+            self.panel.holidays = Holidays(holidays, ROWS, among=True)
+        if shared or holidays:
             self.panel.offsets = np.zeros_like(self.panel.blocks)
         self.rarities = Rarities(DAYS.name, FROM)
         self.first = first
@@ -97,9 +120,12 @@ class Lot:
         for quota in (self.quota, self.days):
             quota.before = np.concatenate([quota.before, np.full(missing, -1.0)])
 
-    def step(self, counts: Array, alive: Flags) -> None:
-        """The next day: counts and whether the slice was ever heard of, of all rows."""
+    def step(self, counts: Array, alive: Flags, opened: Flags | None = None, family: Ints | None = None) -> None:
+        """The next day: counts and whether the slice was ever heard of, of all rows; `opened`: those that begin today with a new place."""
         panel = self.panel
+        if opened is not None and opened.any():
+            assert family is not None
+            self._lend(np.flatnonzero(opened), alive, family)
         usual, phi, seen, started = panel.usual(), panel.dispersion, panel.noise_mean, panel.base.started.copy()
         common = self._common(counts, usual, phi, alive & started) if self.shared else np.ones(len(usual))
         careful = phi * (1.0 + CAREFUL_Z * np.sqrt(2.0 / (seen + 1.0)))
@@ -118,10 +144,14 @@ class Lot:
             careful=careful,
             vague=judged.vague,
             common=common,
-            ready=started & (panel.at - 1 - self.first >= YOUNG - 1) & ~self.most,
+            unknown=judged.unknown,
+            factor=judged.factor,
+            ready=started & (panel.at - panel.first >= np.where(panel.first > self.first, LEARNT, YOUNG)) & ~self.most,
         )
         if self.shared and panel.at % 7 == 0:
             self._pool(alive)
+        if panel.holidays is not None and panel.at % 7 == 0:
+            panel.holidays.pool(alive)
 
     def _common(self, counts: Array, usual: Array, phi: Array, known: Flags) -> Array:
         """What the others show of a change that all share. Who is held to fail by itself tells little of the others."""
@@ -147,6 +177,31 @@ class Lot:
         others: Array = (total - seen + COMMON_PRIOR) / (usually - expected + COMMON_PRIOR)
         return np.clip(others, COMMON_LEAST, COMMON_MOST)
 
+    def _lend(self, rows: Ints, alive: Flags, family: Ints) -> None:
+        """What new slices borrow: the level that a slice of their family has, and its noise; without a family, of all slices.
+
+        Levels of a family are taken for a gamma distribution, by its moments (Robbins 1956; Gelman et al. 2013, §2.6), no narrower than
+        what four complainants tell."""
+        panel = self.panel
+        levels = panel.base.typical(np.ones(panel.series)) / panel.setting.block
+        known = alive & panel.base.started & (panel.first == self.first)
+        known[rows] = False  # they have stood for nothing so far
+        lent = []
+        for row in rows:
+            mine = np.flatnonzero(known & (family == family[row]))
+            mine = mine if len(mine) else np.flatnonzero(known)
+            if not len(mine):
+                lent.append((0.1, 0.2, 1.5))
+                continue
+            mean, spread = float(levels[mine].mean()), float(levels[mine].var())
+            noise = panel.noise_mean[mine] + 1.0
+            phi = float((noise * panel.dispersion[mine]).sum() / noise.sum())
+            lent.append(
+                (max(mean, 0.01), min(max(mean**2 / max(spread, 1e-9), 0.3), 4.0) if len(mine) > 1 else 0.5, phi)
+            )
+        level, weight, phi_ = np.round(np.array(lent), 6).T
+        panel.begin(rows, level, weight, phi_, NEAR)
+
     def _pool(self, alive: Flags) -> None:
         """The weekdays of all slices together: what a young slice's are shrunk to."""
         by_weekday, flat = self.panel.by_weekday[alive].sum(axis=0), self.panel.flat[alive].sum(axis=0)
@@ -167,7 +222,7 @@ class Lot:
         going_on = np.where(ready, np.minimum(1.0, lanes * going_on), 1.0)
         one_day = np.ones(len(rows))
         if by_day:
-            wide = part["careful"] * part["expected"] + part["vague"] * part["expected"] ** 2
+            wide = part["careful"] * part["expected"] + (part["vague"] + part["unknown"]) * part["expected"] ** 2
             alone = _tails(self.seen[rows, -1], part["expected"], wide)
             rare = self._rarity(self.days, rows, np.log(FROM) - np.log(np.maximum(alone, 1e-300)), ready, tail=1.0)
             alone = np.where(alone < FROM, np.minimum(rare, FROM), alone)
@@ -189,6 +244,7 @@ class Lot:
             dispersion=part["dispersion"],
             careful=part["careful"],
             common=part["common"],
+            factor=part["factor"],
             known=ready,
         )
 

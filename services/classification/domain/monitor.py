@@ -20,3 +20,7 @@ class Rules:
     history: int = 182
     """Days of the past that a verdict shows."""
     calm_days: int = 5
+    calendar: str = ""
+    """What the holidays are called in verdicts."""
+    holidays: tuple[int, ...] = ()
+    """Days since 1970-01-05."""

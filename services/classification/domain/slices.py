@@ -142,6 +142,8 @@ def named(where: Slice) -> dict[str, str]:
 
 FIRST = series_of(("motive", "touchpoint"))
 PEERED = series_of(("motive", "location"))
+PLACES = frozenset({"touchpoint", "location", "product", "team", "supplier"})
+"""Attributes whose values open: what comes from there for the first time could not come before."""
 WHY = frozenset({"cause", "component", "procedure"})
 """Attributes that say why, or by what rule: a finding is named by where it is, and its nature says why."""
 DEFAULT = "motive, cause, component, touchpoint, product, location, team, supplier, procedure"

@@ -7,6 +7,7 @@ there. What comes out depends on the facts alone, never on when they came.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,9 @@ import numpy.typing as npt
 from services.classification.domain.episodes import Episode, Numbers, Signal, step
 from services.classification.domain.judges import Judges
 from services.classification.domain.lanes import Lane
-from services.classification.domain.lots import BEHIND, GAP, GENERATION, YOUNG
+from services.classification.domain.lots import BEHIND, GAP, GENERATION, NEW_PLACE, YOUNG
 from services.classification.domain.monitor import CALM_LEVEL, Counts, Rules
-from services.classification.domain.slices import Slice, family, is_base
+from services.classification.domain.slices import PLACES, Slice, family, is_base
 
 Key = Slice
 
@@ -48,6 +49,7 @@ class Watch:
     _heard: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _family: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _wide: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    _opened: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     _recorded: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def add(self, key: Key, day: date, fresh: int, contacts: int) -> None:
@@ -203,6 +205,14 @@ class Watch:
         start = max(self._operating_since(column), end - self.rules.history, 0)
         return [float(value) for value in counts[self.index[key], start:end]]
 
+    def calendar_at(self, column: int) -> dict[str, Any]:
+        """What a judgement of that day knows of a calendar: its name, the holidays of the past the engine reads, and that day."""
+        if not self.rules.holidays:
+            return {}
+        first, last = self._ordinal(self._operating_since(column)), self._ordinal(column)
+        days = [date.fromordinal(_MONDAY + day) for day in self.rules.holidays if first // 7 * 7 <= day <= last]
+        return {"calendar": self.rules.calendar, "holidays": days}
+
     def _look_over(self) -> None:
         """What is known of all slices before days are judged: since when each was heard of, its family, recorded days."""
         seen = self.contacts[: len(self.keys)] > 0
@@ -211,6 +221,13 @@ class Watch:
         families = [family(key) for key in self.keys]
         number = {one: place for place, one in enumerate(sorted(set(families)))}
         self._family = np.array([number[one] for one in families], dtype=np.int64)
+        place: dict[tuple[str, str], int] = {}
+        for key, day in zip(self.keys, self._heard, strict=True):
+            for pair in key:
+                place[pair] = min(place.get(pair, int(day)), int(day))
+        new = [max((place[pair] for pair in key if pair[0] in PLACES and pair[1]), default=-1) for key in self.keys]
+        # The day a slice's place was first heard of, where the slice was soon after; −1: it could have come before, and did not.
+        self._opened = np.where(self._heard - np.array(new, dtype=np.int64) <= NEW_PLACE, new, -1)
         self._recorded = np.asarray(seen.any(axis=0))
 
     def _bring(
@@ -221,7 +238,9 @@ class Watch:
         day = self._ordinal(column)
         judges = self._judges
         if judges is None or judges.begin != begin or not judges.go_back(day):
-            judges = self._judges = Judges(begin, self.rules.false_alarms_per_month, self.rules.calm_days)
+            judges = self._judges = Judges(
+                begin, self.rules.false_alarms_per_month, self.rules.calm_days, self.rules.holidays
+            )
         lanes: tuple[Lane, Lane] | None = None
         alive: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
         first = judges.at
@@ -237,9 +256,10 @@ class Watch:
             if judges.at < judges.begin:
                 fresh = contacts = np.zeros(len(self.keys))
             alive = self._heard <= at
+            opened = (self._heard == at) & (self._opened >= judges.begin - self._ordinal(0) + NEW_PLACE)
             asked = np.zeros(len(self.keys), dtype=bool)
             asked[list(told)] = True
-            lanes = judges.step(fresh, contacts - fresh, alive, self._family, self._wide, asked)
+            lanes = judges.step(fresh, contacts - fresh, alive, self._family, self._wide, asked, opened)
         assert lanes is not None
         found = ([int(row) for row in np.flatnonzero(alive)], *lanes)
         self._last = (column, found)
@@ -370,6 +390,7 @@ def numbers_of(lane: Lane, number: int, day: int, name: str, slices: int) -> Num
         dispersion=float(lane.dispersion[number]),
         careful=float(lane.careful[number]),
         common=float(lane.common[number]),
+        factor=float(lane.factor[number]),
         level=float(lane.level[number]),
         slices=slices,
         odds=float(lane.odds[number]),

@@ -91,6 +91,19 @@ class Baseline:
             year=np.zeros(series, dtype=np.int64),
         )
         self.started = np.zeros(series, dtype=bool)
+        self.lent = np.zeros(series)  # complainants a borrowed level weighs; 0: none is
+        self.near = np.zeros(series, dtype=np.int64)  # block up to which a series is fitted to all but its newest
+
+    def begin(self, rows: Ints, first: Ints, level: Array, weight: Array, near: int) -> None:
+        """These series begin anew with block `first`. They borrow a block's mean, which weighs as much as `weight` complainants (the shape
+        of a gamma prior) until their own first blocks are fitted. Up to `near` blocks on only the newest is left out of their fits."""
+        fit = self.fit
+        self.first[rows], fit.origin[rows], self.near[rows] = first, first, first + near
+        fit.beta[rows], fit.steps[rows], self.started[rows], fit.year[rows] = 0.0, -1, False, 0
+        self.precision[rows] = 1.0 / self.usual
+        self.prior_mean[rows, 0], self.lent[rows] = np.log(level), weight
+        fit.beta[rows, 0] = np.log(level)
+        fit.covariance[rows] = np.diag(self.usual)
 
     def design(self, blocks: Ints, at: int) -> Array:
         """Shared columns for some blocks, years of the shape × blocks × columns; trend counted from block `at`."""
@@ -117,8 +130,9 @@ class Baseline:
     def refit(self, at: int, counts: Array, quiet: Array, offset: Array | None = None) -> None:
         """Fit to the blocks before `at`. `counts`, `quiet` (probability of no event): series × all blocks so far."""
         shape, fit = self.shape, self.fit
-        end = at - shape.gap
-        start = max(0, end - shape.reach)
+        near = self.near >= at
+        end = at - (min(shape.gap, 1) if near.any() else shape.gap)
+        start = max(0, at - shape.gap - shape.reach)
         if end - start < 4:
             return
         blocks = np.arange(start, end)
@@ -127,6 +141,8 @@ class Baseline:
         log_offset = np.zeros_like(y) if offset is None else offset[:, start:end]
         age = (at - blocks) / shape.half_life
         valid = (blocks[None, :] >= fit.origin[:, None]) & (blocks[None, :] >= self.first[:, None])
+        if shape.gap and near.any():
+            valid &= near[:, None] | (blocks < at - shape.gap)
         whole = valid * 0.5 ** age[None, :]
         weight = self._trusted(blocks, at, whole, quiet[:, start:end])
         self._shift(at)
@@ -134,7 +150,10 @@ class Baseline:
         if fresh.any():
             total = (weight * y).sum(axis=1) + 0.5
             usual = (weight * np.exp(log_offset)).sum(axis=1)
-            level = np.log(total / np.maximum(usual, 1e-9))
+            # A borrowed level weighs as so many complainants more. As a normal prior of its logarithm it would, where a slice has six
+            # times its family's, be for ever drawn down, and a season made up of what is missing.
+            total += np.where(self.lent > 0.0, self.lent - 0.5, 0.0)
+            level = np.log(total / np.maximum(usual + self.lent * np.exp(-self.prior_mean[:, 0]), 1e-9))
             fit.beta[fresh, 0] = level[fresh]
             self.prior_mean[fresh, 0] = level[fresh]
             self.started |= fresh

@@ -12,6 +12,7 @@ from scipy import special
 
 from services.classification.domain.detection import thresholds
 from services.classification.domain.detection.baseline import Array, Ints
+from services.classification.domain.detection.holidays import Holidays
 from services.classification.domain.detection.panel import Flags, Panel
 from services.classification.domain.detection.settings import SETTINGS, Setting
 
@@ -34,6 +35,8 @@ class Asked:
 
     far: float = 0.01
     episodes: float | None = None
+    holidays: tuple[int, ...] = ()
+    """Days since 1970-01-05 that are holidays, known beforehand; of no use to weeks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +133,10 @@ def _chunk(
         known = [np.ones(len(item.counts)) if item.exposure is None else item.exposure for item in series]
         exposure = np.concatenate(known)
     panel = Panel(setting, held.first, periods, zero=origin // setting.block)
-    if exposure is not None:
+    if exposure is not None or asked.holidays:
         panel.offsets = np.zeros_like(panel.blocks)
+    if asked.holidays:
+        panel.holidays = Holidays(asked.holidays, rows)
     values = [np.zeros(held.total) for _ in range(3)]
     alarm, kind = np.zeros(held.total, dtype=bool), np.zeros(held.total, dtype=np.int64)
     seen, people = np.zeros(rows), np.zeros(rows)

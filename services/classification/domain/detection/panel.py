@@ -8,25 +8,29 @@ import numpy.typing as npt
 
 from services.classification.domain.detection.baseline import Array, Baseline, Ints
 from services.classification.domain.detection.filtering import Filter
+from services.classification.domain.detection.holidays import Holidays, Today
 from services.classification.domain.detection.settings import Setting
 
 LIMIT = 2.58
 CLOSED = 0.02
 """A weekday on which (almost) nothing comes still expects this share of an average day."""
 
+LENT = 60.0
+"""Complainants whose noise a borrowed dispersion stands for."""
+
 Flags = npt.NDArray[np.bool_]
 _MOVING = (
-    "by_weekday", "flat", "pattern", "usual_week", "posterior", "noise", "noise_mean", "dispersion", "_before", "_week", "_means", "_calm",
+    "first", "by_weekday", "flat", "pattern", "usual_week", "posterior", "noise", "noise_mean", "dispersion", "_before", "_week", "_means", "_calm",
     "_usual", "_exposed", "_ratios", "_next", "_vague",
 )  # fmt: skip
 _FITTED = ("beta", "covariance", "steps", "origin", "dispersion", "year")
-_LEARNT = ("precision", "prior_mean", "started")
+_LEARNT = ("precision", "prior_mean", "started", "first", "near", "lent")
 
 _ROWS = (
     *("first", "blocks", "quiet", "by_weekday", "flat", "pattern", "posterior", "noise", "noise_mean", "dispersion"),
     *("_before", "_week", "_means", "_calm", "_usual", "_exposed", "_ratios", "_next", "_vague"),
 )
-_BASE_ROWS = ("first", "prior_mean", "precision", "started")
+_BASE_ROWS = ("first", "prior_mean", "precision", "started", "near", "lent")
 _FIT_ROWS = _FITTED
 
 
@@ -43,6 +47,8 @@ class Judged:
     )
     dispersion: Array
     vague: Array  # variance of the logarithm of what is expected
+    unknown: Array  # and what a holiday's factor that is not known yet adds to it
+    factor: Array  # of the holiday
 
 
 class Panel:
@@ -58,6 +64,7 @@ class Panel:
         self.zero = zero
         self.blocks = np.zeros((series, blocks))
         self.offsets: Array | None = None
+        self.holidays: Holidays | None = None  # of days; not without `offsets`
         self.quiet = np.ones((series, blocks))
         self.by_weekday = np.zeros((series, 7))
         self.flat = np.zeros((series, 7))
@@ -83,28 +90,49 @@ class Panel:
         """Judge the next period and learn from it. `exposure` relative to one, known before the counts; None where unknown."""
         setting = self.setting
         block, place = divmod(self.at, setting.block)
-        expected = self.usual()
+        expected, ratios, today = self.usual(), self._ratios, self._today()
+        if exposure is None and self.holidays is not None:
+            exposure = np.ones(self.series)
         if exposure is not None:
             expected = expected * exposure
+        if today is not None:
+            ratios = self.filter.ratios(self._next[:, 0] * today.factor, self.dispersion, self._vague + today.unknown)
         ready = self.base.started & (self.at - self.first >= setting.young)
-        posterior, odds = self.filter.step(self.posterior, counts, expected, self.dispersion, self._ratios)
+        posterior, odds = self.filter.step(self.posterior, counts, expected, self.dispersion, ratios)
         self._before = self.posterior
         self.posterior = np.where(ready[:, None], posterior, self.posterior)
         odds = np.where(ready, odds, -30.0)
         event = self.posterior[:, self.filter.event].sum(axis=1)
         isolated = np.where(ready, self.posterior[:, self.filter.isolated].sum(axis=1), 0.0)
         dispersion = self.dispersion
-        variance = dispersion * expected + self._vague * expected**2
+        factor, unknown = (
+            (np.ones(self.series), np.zeros(self.series)) if today is None else (today.factor, today.unknown)
+        )
+        variance = dispersion * expected + (self._vague + unknown) * expected**2
         self._week[:, place], self._means[:, place] = counts, expected
         self._calm = np.minimum(self._calm, 1.0 - event)
         self._usual[:, place] = 1.0 - event - isolated
         if exposure is not None:
-            self._exposed += exposure
+            # A holiday takes from a week what its weekday brings.
+            self._exposed += exposure if today is None else exposure * (1.0 + (factor - 1.0) * self._weekday(self.at))
+        if today is not None and self.holidays is not None:
+            self.holidays.learn(today, counts, expected, np.where(ready, 1.0 - event, 0.0))
         if place == setting.block - 1:
             self._close(block)
         self.at += 1
         level = self._next[:, 0] if setting.block > 1 else self.base.typical(self._next[:, 0])
-        return Judged(expected, variance, odds, isolated, level, dispersion, self._vague)
+        return Judged(expected, variance, odds, isolated, level, dispersion, self._vague, unknown, factor)
+
+    def begin(self, rows: Ints, level: Array, weight: Array, dispersion: Array, near: int) -> None:
+        """These series begin with the next period: what stood for them before was no recording of theirs. `level` (a period), `weight` and
+        `dispersion` are borrowed; see `Baseline.begin`. Weekdays are those of `usual_week` at first."""
+        setting = self.setting
+        self.first[rows] = self.at
+        self.base.begin(rows, -(-self.first[rows] // setting.block), level * setting.block, weight, near)
+        self.posterior[rows], self.by_weekday[rows], self.flat[rows] = self.filter.start, 0.0, 0.0
+        self.pattern[rows] = self.usual_week / self.usual_week.mean()
+        self._next[rows, 0], self._usual[rows] = level, 0.0
+        self.noise[rows], self.noise_mean[rows], self.dispersion[rows] = LENT * dispersion, LENT, dispersion
 
     def usual(self) -> Array:
         """What the next period should bring, before it is known and at an exposure of one."""
@@ -112,8 +140,15 @@ class Panel:
         if place == 0 and self._opened != block:
             self._open(block)
             self._opened = block
-        mean: Array = self._next[:, 0]
-        return np.maximum(mean * self._weekday(self.at), CLOSED * mean)
+        mean, today = self._next[:, 0], self._today()
+        usual: Array = np.maximum(mean * self._weekday(self.at), CLOSED * mean)
+        return usual if today is None else usual * today.factor
+
+    def _today(self) -> Today | None:
+        """The next period, where it is a holiday or the day after one."""
+        if self.holidays is None:
+            return None
+        return self.holidays.on(self.at + self.zero * self.setting.block, self.dispersion)
 
     def held(self) -> dict[str, Any]:
         """What the periods to come depend on, to `go_back` to; of the blocks that are over only how many there are."""
@@ -123,6 +158,7 @@ class Panel:
             "fit": {name: getattr(fit, name).copy() for name in _FITTED},
             "base": {name: getattr(base, name).copy() for name in _LEARNT},
             "at": (self.at, self._opened, fit.at),
+            **({} if self.holidays is None else {"holidays": self.holidays.held()}),
         }
 
     def go_back(self, held: dict[str, Any]) -> None:
@@ -131,6 +167,8 @@ class Panel:
             for name, value in part.items():
                 setattr(of, name, value.copy())
         self.at, self._opened, self.base.fit.at = held["at"]
+        if self.holidays is not None:
+            self.holidays.go_back(held["holidays"], self.series)
 
     def keep(self, rows: Ints) -> None:
         """Go on with these rows only, in this order."""
@@ -139,6 +177,8 @@ class Panel:
                 setattr(owner, name, getattr(owner, name)[rows])
         if self.offsets is not None:
             self.offsets = self.offsets[rows]
+        if self.holidays is not None:
+            self.holidays.keep(rows)
         self.series = len(rows)
 
     def revise(self, row: int, count: float) -> float:
@@ -225,7 +265,10 @@ class Panel:
             worst = excess.argmax(axis=1)
             rows = np.arange(self.series)
             counts[rows, worst] -= np.where(known, np.maximum(excess[rows, worst], 0.0), 0.0)
-        usual = np.where(known[:, None], self._usual, 0.0)
+        plain = np.ones(setting.block, dtype=bool)
+        if self.holidays is not None:
+            plain = self.holidays.plain((block + self.zero) * setting.block, setting.block)
+        usual = np.where(known[:, None] & plain, self._usual, 0.0)
         capped = np.minimum(self._week, means + 4.0 * np.sqrt(phi * means) + 1.0)
         keep = setting.noise_memory
         self.noise = keep * self.noise + (usual * (capped - means) ** 2).sum(axis=1)
@@ -242,7 +285,10 @@ class Panel:
         if self.offsets is not None:
             self.offsets[:, block] = np.log(np.maximum(self._exposed / setting.block, 1e-6))
         if setting.block == 7:
-            total = np.where(begun, self.blocks[:, block], 0.0)
+            if not plain.all():  # of a holiday's weekday the others say what it would have brought
+                share = (counts * plain).sum(axis=1) / np.maximum((self.pattern * plain).sum(axis=1), CLOSED)
+                counts = np.where(plain, counts, self.pattern * share[:, None])
+            total = np.where(begun, counts.sum(axis=1), 0.0)
             self.by_weekday = setting.pattern_memory * self.by_weekday + np.where(begun[:, None], counts, 0.0)
             self.flat = setting.pattern_memory * self.flat + total[:, None] / 7.0
             self._pattern()

@@ -74,7 +74,7 @@ def _as_wide(held: dict[str, Any], series: int) -> dict[str, Any]:
             for name, value in part.items()
         }
 
-    return {name: part if name == "at" else widened(part) for name, part in held.items()}
+    return {name: part if name in {"at", "holidays"} else widened(part) for name, part in held.items()}
 
 
 class Rarities:
