@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.streams import Array, _week, episodes_of, noisy
 from services.classification.domain.detection import tables, thresholds
+from services.classification.domain.detection.lending import Lending
 from services.classification.domain.detection.panel import Panel
 from services.classification.domain.detection.settings import SETTINGS, Setting
 
@@ -44,6 +45,8 @@ def table(setting: Setting, series: int, past: int, scored: int, seed: int) -> t
     rng = np.random.default_rng(seed)
     counts = quiet(rng, setting, series, past + scored)
     panel = Panel(setting, np.zeros(series, dtype=np.int64), past + scored)
+    if setting.lends:
+        panel.base.lending = Lending()
     odds, level, dispersion = (np.zeros((series, scored)) for _ in range(3))
     for t in range(past + scored):
         judged = panel.step(counts[:, t])

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from services.classification.domain.detection.lending import MANY, Lending
+
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -93,6 +95,8 @@ class Baseline:
         self.started = np.zeros(series, dtype=bool)
         self.lent = np.zeros(series)  # complainants a borrowed level weighs; 0: none is
         self.near = np.zeros(series, dtype=np.int64)  # block up to which a series is fitted to all but its newest
+        self.lending: Lending | None = None  # learns a prior over the series, where they may lend each other strength
+        self.lenders: Ints | None = None  # rows that still have data; None: all
 
     def begin(self, rows: Ints, first: Ints, level: Array, weight: Array, near: int) -> None:
         """These series begin anew with block `first`. They borrow a block's mean, which weighs as much as `weight` complainants (the shape
@@ -169,7 +173,10 @@ class Baseline:
             if len(self.shape.years) > 1 and len(blocks) >= self.shape.years_from:
                 self._choose_year(x, blocks, y, weight, log_offset)
         if self.shape.averaged:
+            own = fit.beta, fit.covariance
             self._average()
+            if self.lending is not None:
+                self._lend(self.lending, at, (weight * y).sum(axis=1), *own)
         else:
             self._shrink()
         # Nine digits are more than is known; what differs in the fifteenth (a library's order of summing) ends here.
@@ -243,6 +250,20 @@ class Baseline:
             apart = beta - mean
             covariance += w[:, None, None] * (own + apart[:, :, None] * apart[:, None, :])
         fit.beta, fit.covariance = mean, covariance
+
+    def _lend(self, lending: Lending, at: int, known: Array, beta: Array, covariance: Array) -> None:
+        """Instead of the average, for series that are old enough, `known` by enough complainants and without steps: given what all are like."""
+        fit, shape, p = self.fit, self.shape, 2 + 2 * self.shape.harmonics
+        old = self.started & (at - np.maximum(self.first, fit.origin) >= lending.old) & (fit.steps < 0).all(axis=1)
+        old &= known >= MANY
+        rows = np.flatnonzero(old) if self.lenders is None else self.lenders[old[self.lenders]]
+        prior = self.precision[rows, :p], self.prior_mean[rows, :p]
+        day, years = (at + self.zero) * shape.block_days, np.array(shape.years)[fit.year[rows]]
+        if not lending.learn(rows, beta[rows, :p], covariance[rows, :p, :p], prior, day, years):
+            return
+        fit.beta[rows, :p] = lending.beta
+        fit.covariance[rows] = np.diag(self.usual)
+        fit.covariance[rows, :p, :p] = lending.covariance
 
     def _shrink(self) -> None:
         """Prior variances of trend and of each harmonic, learnt per series: MacKay's fixed point (1992, eq. 4.4), τ² = Σβ² / Σγ with

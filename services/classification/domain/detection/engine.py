@@ -13,6 +13,7 @@ from scipy import special
 from services.classification.domain.detection import thresholds
 from services.classification.domain.detection.baseline import Array, Ints
 from services.classification.domain.detection.holidays import Holidays
+from services.classification.domain.detection.lending import Lending
 from services.classification.domain.detection.panel import Flags, Panel
 from services.classification.domain.detection.settings import SETTINGS, Setting
 
@@ -137,6 +138,8 @@ def _chunk(
         panel.offsets = np.zeros_like(panel.blocks)
     if asked.holidays:
         panel.holidays = Holidays(asked.holidays, rows)
+    if setting.lends:
+        panel.base.lending = Lending()
     values = [np.zeros(held.total) for _ in range(3)]
     alarm, kind = np.zeros(held.total, dtype=bool), np.zeros(held.total, dtype=np.int64)
     seen, people = np.zeros(rows), np.zeros(rows)
@@ -147,6 +150,7 @@ def _chunk(
             seen, people, largest = seen[kept], people[kept], largest[kept]
         held.at(t)
         active, places = held.active, held.places
+        panel.base.lenders = active
         counts, watched = held.of(all_counts), held.of(all_watched)
         judged = panel.step(watched, None if exposure is None else held.of(exposure, 1.0))
         repeats = (seen + REPEATS_PRIOR) / (people + REPEATS_PRIOR)

@@ -9,9 +9,12 @@ import numpy.typing as npt
 from services.classification.domain.detection.baseline import Array, Baseline, Ints
 from services.classification.domain.detection.filtering import Filter
 from services.classification.domain.detection.holidays import Holidays, Today
+from services.classification.domain.detection.lending import Lending
+from services.classification.domain.detection.noise import DOUBTED, kept_share
 from services.classification.domain.detection.settings import Setting
 
 LIMIT = 2.58
+NOISE = 1.3
 CLOSED = 0.02
 """A weekday on which (almost) nothing comes still expects this share of an average day."""
 
@@ -29,6 +32,7 @@ _LEARNT = ("precision", "prior_mean", "started", "first", "near", "lent")
 _ROWS = (
     *("first", "blocks", "quiet", "by_weekday", "flat", "pattern", "posterior", "noise", "noise_mean", "dispersion"),
     *("_before", "_week", "_means", "_calm", "_usual", "_exposed", "_ratios", "_next", "_vague"),
+    *("like", "like_held"),
 )
 _BASE_ROWS = ("first", "prior_mean", "precision", "started", "near", "lent")
 _FIT_ROWS = _FITTED
@@ -74,6 +78,8 @@ class Panel:
         self.noise = np.zeros(series)
         self.noise_mean = np.zeros(series)
         self.dispersion = np.full(series, 1.5)
+        self.like = np.full(series, NOISE)  # dispersion that a series' own is held near
+        self.like_held = np.full(series, -1.0)  # and by how many complainants; negative: as the setting says
         self.at = 0  # next period
         self._opened = -1  # block
         self._before = self.posterior
@@ -221,9 +227,14 @@ class Panel:
         limit = means + 4.0 * np.sqrt(self.base.fit.dispersion[:, None, None] * means) + 1.0
         known = begun[:, last]
         self.noise = (known[:, :, None] * (np.minimum(seen, limit) - means) ** 2).sum(axis=(1, 2))
-        self.noise_mean = (known[:, :, None] * means).sum(axis=(1, 2))
+        kept = (
+            means * kept_share(setting.kinds, means, self.base.fit.dispersion[:, None, None])
+            if setting.noise_whole
+            else means
+        )
+        self.noise_mean = (known[:, :, None] * kept).sum(axis=(1, 2))
         prior = np.maximum(setting.noise_prior * np.clip(usual[:, -1], setting.noise_least, 1.0), 1e-6)
-        self.dispersion = np.clip((self.noise + 1.3 * prior) / (self.noise_mean + prior), 1.02, 50.0)
+        self.dispersion = np.clip((self.noise + NOISE * prior) / (self.noise_mean + prior), 1.02, 50.0)
         excess = (seen - limit).max(axis=2)
         self.blocks[:, last] -= np.where(known, np.maximum(excess, 0.0), 0.0)
         self.at = past
@@ -246,12 +257,22 @@ class Panel:
         setting, base = self.setting, self.base
         if (block + self.zero) % setting.refit == 0 and block >= 4:
             base.refit(block, self.blocks, self.quiet, self.offsets)
+            if base.lending is not None:
+                self._lend_noise(base.lending)
         if base.started.any():
             mean, vague = base.predict(np.array([block]))
             self._next, self._vague = mean / setting.block, vague[:, 0]
             self._ratios = self.filter.ratios(self._next[:, 0], self.dispersion, self._vague)
         self._calm = np.ones(self.series)
         self._exposed = np.zeros(self.series)
+
+    def _lend_noise(self, lending: Lending) -> None:
+        """What each series' dispersion is held near: that of series like it, as closely as those are alike."""
+        self.like, self.like_held = np.full(self.series, NOISE), np.full(self.series, -1.0)
+        rows = lending.rows
+        if len(rows):
+            given = lending.noise(self.noise[rows], self.noise_mean[rows], NOISE, self.setting.noise_prior)
+            self.like[rows], self.like_held[rows] = given
 
     def _close(self, block: int) -> None:
         """A block is over: its sum without its worst period's excess, the weekday pattern, the noise."""
@@ -268,18 +289,20 @@ class Panel:
         plain = np.ones(setting.block, dtype=bool)
         if self.holidays is not None:
             plain = self.holidays.plain((block + self.zero) * setting.block, setting.block)
-        usual = np.where(known[:, None] & plain, self._usual, 0.0)
+        each = np.maximum(self._usual, DOUBTED) if setting.noise_whole else self._usual
+        usual = np.where(known[:, None] & plain, each, 0.0)
         capped = np.minimum(self._week, means + 4.0 * np.sqrt(phi * means) + 1.0)
         keep = setting.noise_memory
         self.noise = keep * self.noise + (usual * (capped - means) ** 2).sum(axis=1)
-        self.noise_mean = keep * self.noise_mean + (usual * means).sum(axis=1)
+        kept = means * kept_share(setting.kinds, means, self.dispersion[:, None]) if setting.noise_whole else means
+        self.noise_mean = keep * self.noise_mean + (usual * kept).sum(axis=1)
         prior = (
             setting.noise_prior * np.clip(self._next[:, 0], setting.noise_least, 1.0)
             if known.any()
             else np.ones(self.series)
         )
-        prior = np.maximum(prior, 1e-6)
-        self.dispersion = np.clip((self.noise + 1.3 * prior) / (self.noise_mean + prior), 1.02, 50.0)
+        prior = np.where(self.like_held < 0, np.maximum(prior, 1e-6), self.like_held)
+        self.dispersion = np.clip((self.noise + self.like * prior) / (self.noise_mean + prior), 1.02, 50.0)
         self.blocks[:, block] = counts.sum(axis=1)
         self.quiet[:, block] = self._calm
         if self.offsets is not None:

@@ -23,6 +23,8 @@ class Setting:
         20.0  # complainants, at a dispersion of 1.3; in proportion less where fewer than one a period are usual
     )
     noise_least: float = 0.0  # but at least this part of it
+    noise_whole: bool = False  # with what cutting counts off takes from the dispersion given back
+    lends: bool = False  # series judged together lend each other strength
     per_year: float = field(default=365.25)
 
 
@@ -78,20 +80,22 @@ WEEKS = Setting(
         tail_many=0.955,
         stay_many=0.7,
         stay_after=0.8,
-        after=0.25,
-        unseen=1.0,
+        after=0.1,
+        unseen=2.0,
         stay_lasting=0.95,
         resize=0.1,
         stay_level=0.5,
         wander=0.03,
         crowding=2.0,
-        fresh=5.5,
+        fresh=8.0,
     ),
     refit=4,
     young=16,
     noise_memory=0.998,
     noise_prior=30.0,
     noise_least=1.0,
+    noise_whole=True,
+    lends=True,
     per_year=52.18,
 )
 
