@@ -137,7 +137,8 @@ class Lending:
         distance: Array = np.full(len(pull), FAR)
         for turn in range(1, count):
             away = found - found[chosen[-1]]
-            distance = np.minimum(distance, np.einsum("ni,nij,nj->n", away, information, away))
+            far: Array = np.einsum("ni,nij,nj->n", away, information, away)
+            distance = np.minimum(distance, far).astype(np.float64, copy=False)
             total = np.cumsum(np.maximum(distance, 1e-6))
             chosen.append(int(np.searchsorted(total, total[-1] * (turn * GOLDEN % 1.0))))
         self.mean = found[chosen]
