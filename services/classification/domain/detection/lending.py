@@ -132,13 +132,12 @@ class Lending:
         """Beginnings far from each other, each in proportion to its distance from those before (Arthur & Vassilvitskii 2007)."""
         count = min(COMPONENTS, len(pull) // 8)
         width = pull.shape[1]
-        found: Array = np.linalg.solve(information + 4.0 * np.eye(width), pull[:, :, None])[:, :, 0]
+        found = np.linalg.solve(information + 4.0 * np.eye(width), pull[:, :, None])[:, :, 0]
         chosen = [0]
         distance: Array = np.full(len(pull), FAR)
         for turn in range(1, count):
             away = found - found[chosen[-1]]
-            far: Array = np.einsum("ni,nij,nj->n", away, information, away)
-            distance = np.minimum(distance, far).astype(np.float64, copy=False)
+            np.minimum(distance, np.einsum("ni,nij,nj->n", away, information, away), out=distance)
             total = np.cumsum(np.maximum(distance, 1e-6))
             chosen.append(int(np.searchsorted(total, total[-1] * (turn * GOLDEN % 1.0))))
         self.mean = found[chosen]
