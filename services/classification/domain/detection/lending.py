@@ -140,7 +140,7 @@ class Lending:
             np.minimum(distance, np.einsum("ni,nij,nj->n", away, information, away), out=distance)
             total = np.cumsum(np.maximum(distance, 1e-6))
             chosen.append(int(np.searchsorted(total, total[-1] * (turn * GOLDEN % 1.0))))
-        self.mean = found[chosen]
+        self.mean = np.asarray(found[chosen], dtype=np.float64)
         self.scatter = np.tile(np.diag(SCATTER * 12.0), (count, 1, 1))
         self.weight = np.full(count, 1.0 / count)
 
