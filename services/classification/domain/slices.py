@@ -142,7 +142,7 @@ def named(where: Slice) -> dict[str, str]:
 
 FIRST = series_of(("motive", "touchpoint"))
 PEERED = series_of(("motive", "location"))
-PLACES = frozenset({"touchpoint", "location", "product", "team", "supplier"})
+PLACES = frozenset({"touchpoint", "location", "product", "team"})
 """Attributes whose values open: what comes from there for the first time could not come before."""
 WHY = frozenset({"cause", "component", "procedure"})
 """Attributes that say why, or by what rule: a finding is named by where it is, and its nature says why."""
