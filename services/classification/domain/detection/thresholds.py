@@ -18,9 +18,12 @@ from services.classification.domain.detection.panel import Flags
 LEVELS = np.array([-1.4, -1.0, -0.6, -0.2, 0.2, 0.7, 1.2, 1.8, 2.4])  # log10 of a period's mean
 DISPERSIONS = np.array([1.05, 1.3, 1.7, 2.4, 4.0, 6.0])
 SCORES = np.array([0.3, 0.7, 1.0, 1.3, 1.6, 2.0, 2.3, 2.6, 3.0, 3.3])
-LEAN, LEANS_AT = {"day": 0.5, "week": 1.0}, 5
-MOST = {"day": (-0.15, 0.15), "week": (-0.3, 0.1)}
+LEAN, LEANS_AT = {"day": 0.5, "week": 1.35}, 5
+MOST = {"day": (-0.15, 0.15), "week": (-0.17, 0.12)}
 """How far a score may lean down and up."""
+SCANTY = {"day": 0.0, "week": 0.5}
+"""A period's mean below which a score never leans up: there quiet series reach given odds more often than the tables say as it is, and
+one kind of them would have twice the false alarms asked for."""
 SPENDS, SPENDS_MOST = {"day": 0.45}, 0.3
 """Powers of ten of episodes per unit of odds at `LEANS_AT`, and the most: a factor of 2 up or down."""
 CAREFUL = {"day": 0.92, "week": 1.0}
@@ -72,8 +75,8 @@ def score(name: str, odds: Array, level: Array, dispersion: Array) -> tuple[Arra
     """Two scores of one period, 0 where nothing can be said.
 
     The first is exact: reached on a share 10^−score of a quiet series' periods. The second leans towards where an alarm finds more: by
-    `LEAN` of the way (weeks: all of it) from equal shares to equal odds (which is Neyman & Pearson's 1933 allocation when shares may differ), never by
-    more than a power of ten of `MOST`.
+    `LEAN` of the way (weeks: all of it and more) from equal shares to equal odds (which is Neyman & Pearson's 1933 allocation when shares may
+    differ), never by more than a power of ten of `MOST`, nor up where hardly anything comes (`SCANTY`).
     """
     rows = at_nodes(quantiles(name), level, dispersion)
     ordered = np.maximum.accumulate(rows, axis=1)
@@ -81,7 +84,8 @@ def score(name: str, odds: Array, level: Array, dispersion: Array) -> tuple[Arra
     typical = float(np.mean(quantiles(name)[:, :, LEANS_AT]))
     leaning = placed(ordered, odds + LEAN[name] * (rows[:, LEANS_AT] - typical))
     down, up = MOST[name]
-    return exact, np.where(exact > 0.7, np.clip(leaning, exact + down, exact + up), exact)
+    most = np.where(level < SCANTY[name], 0.0, up)
+    return exact, np.where(exact > 0.7, np.clip(leaning, exact + down, exact + most), exact)
 
 
 def cut_for_share(name: str, share: float, level: Array, dispersion: Array) -> Array:
