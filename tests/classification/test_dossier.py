@@ -9,7 +9,8 @@ from libs.service.testing import Running
 from services.classification.domain.agreements import Standing, check, days_of
 from services.classification.domain.sections import Agreement
 from tests.classification.streams import ORIGIN, contact, emit
-from tests.classification.test_finding_work import API, do, equal_to_their_folds, opened, world
+from tests.classification.test_finding_work import API, PLAN, do, equal_to_their_folds, opened, world
+from tests.classification.test_monitoring import at
 from tests.classification.test_service import OPERATOR, publish
 
 FORM = "refund_needs_paper_form"
@@ -196,6 +197,27 @@ def test_days_before_an_agreement_are_not_counted_against_it() -> None:
     """R32"""
     assert days_of(agreed(), date(2025, 1, 12)) == (date(2025, 1, 10), date(2025, 1, 12))
     assert days_of(agreed(days=2), date(2025, 1, 12)) == (date(2025, 1, 11), date(2025, 1, 12))
+
+
+async def test_an_action_that_is_overdue_is_told_to_the_next_level_and_one_in_hand_is_not() -> None:
+    """R94, R34, R05: an action is tracked by its due date; while it is in hand nobody above is told of the finding's age."""
+    async with world() as (run, clock):
+        await opened(run)
+        await run.settle()
+        await do(run, "confirm")
+        assert (await do(run, "plan-action", PLAN)).status_code == 200
+
+        async def standing() -> tuple[float, list[str]]:
+            levels = (await asked(run))["levels"]
+            return levels["seen"]["days"], [one["level"] for one in levels["levels"] if one["told"]]
+
+        clock.advance(at(44))  # 19 February; due on the 20th
+        await run.settle()
+        assert await standing() == (0.0, [])
+        clock.advance(at(47))
+        await run.settle()
+        assert await standing() == (26.5, ["area"])
+        await equal_to_their_folds(run)
 
 
 async def test_a_rate_that_was_agreed_on_without_what_it_is_divided_by_is_refused() -> None:

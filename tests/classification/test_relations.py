@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.feedback import CaseOpened, FeedbackAnswered
 from libs.events.catalogue.interactions import Channel, Effects, Kind
 from libs.events.clock import SimulatedClock
@@ -105,7 +106,7 @@ async def test_relations_marked_as_critical_are_watched_apart(monkeypatch: pytes
     points; asked to watch segments, the monitor finds it there and names it so."""
     monkeypatch.setenv("LAZO_CLASSIFICATION_SERIES", "motive, segment")
     rng = np.random.default_rng(11)
-    facts = []
+    facts: list[InteractionClassified] = []
     for day in range(145):
         for segment, level in (("homes", 37.0), ("critical", 9.0 if day >= 126 else 3.0)):
             for _ in range(rng.poisson(level * WEEK[day % 7])):
