@@ -78,7 +78,8 @@ async def old_database(folder: Path, clock: SimulatedClock) -> list[Counted]:
     finally:
         await environment.close()
     return [
-        one if number % 7 else replace(one, product="", team="", procedure="", segment="") for number, one in enumerate(counted)
+        one if number % 7 else replace(one, product="", team="", procedure="", segment="")
+        for number, one in enumerate(counted)
     ]
 
 

@@ -71,7 +71,9 @@ class InteractionClassified(EventData):
     )
     severity: str | None = None
     harm: str | None = None
-    act: str | None = Field(default=None, description="act or omission (R16): as its cause says, or as a person did (`parts`)")
+    act: str | None = Field(
+        default=None, description="act or omission (R16): as its cause says, or as a person did (`parts`)"
+    )
     need: str | None = Field(default=None, description="stated or unsaid (R65)")
     route: str | None = Field(default=None, description="the rulebook's route, or default where none fits (R97)")
     routed_to: str | None = Field(default=None, description="the team that works on it")
