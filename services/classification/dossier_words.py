@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from services.classification.domain.agreements import COMPLAINANTS, PER_10_000, Standing
 from services.classification.domain.relations import HARMED, RETURNING, SOONER, Signal
@@ -110,12 +111,14 @@ def number(value: float, language: str) -> str:
     return text.replace(".", ",") if language == "es" else text
 
 
-def sentences(found: Mapping[str, Any], book: Rulebook | None, language: str) -> list[str]:
-    """A dossier as sentences, the most important first."""
+def sentences(found: Mapping[str, Any], book: Rulebook | None, language: str, zone: ZoneInfo) -> list[str]:
+    """A dossier as sentences, the most important first. `zone`: whose days are told."""
     size = found["size"]
     if not size["contacts"]:
         return [say("nobody", language)]
-    told = [say("size", language, **size | {"first": _day(size["first_at"]), "last": _day(size["last_at"])})]
+    told = [
+        say("size", language, **size | {"first": _day(size["first_at"], zone), "last": _day(size["last_at"], zone)})
+    ]
     if size["severe"]:
         told.append(say("severe", language, n=size["severe"]))
     whom = [
@@ -128,7 +131,7 @@ def sentences(found: Mapping[str, Any], book: Rulebook | None, language: str) ->
     return [*told, *_acts(found["acts"], language), *_demands(found["demands"], language), *_suppliers(found["suppliers"], language), *_levels(found["levels"], language)]  # fmt: skip
 
 
-def of_signal(signal: Signal, book: Rulebook | None, language: str) -> str:
+def of_signal(signal: Signal, book: Rulebook | None, language: str, zone: ZoneInfo) -> str:
     """One reason why a relation is at risk."""
     motive = None if book is None else book.motive_by_code.get(signal.motive or "")
     numbers = {
@@ -137,7 +140,7 @@ def of_signal(signal: Signal, book: Rulebook | None, language: str) -> str:
         if (value := getattr(signal, name)) is not None
     }
     named = called({} if motive is None else motive.name, signal.motive or "", language)
-    return say(signal.name, language, motive=named, contacts=signal.contacts, last=_day(signal.at), **numbers)
+    return say(signal.name, language, motive=named, contacts=signal.contacts, last=_day(signal.at, zone), **numbers)
 
 
 def _acts(acts: Mapping[str, Any], language: str) -> list[str]:
@@ -200,5 +203,5 @@ def _value(name: str, value: str, book: Rulebook | None, language: str) -> str:
     return value if entry is None else called(entry.name, value, language)
 
 
-def _day(moment: datetime) -> str:
-    return moment.date().isoformat()
+def _day(moment: datetime, zone: ZoneInfo) -> str:
+    return moment.astimezone(zone).date().isoformat()

@@ -79,7 +79,10 @@ async def test_customers_who_show_that_they_may_leave_are_listed_with_what_shows
         after = (await run.client.get(f"{API}/relations-at-risk", params=later)).json()
         assert [one["customer_id"] for one in after["items"]] == ["harmed"]
         inverted = {"since": at(5).isoformat(), "until": at(1).isoformat()}
-        assert (await run.client.get(f"{API}/relations-at-risk", params=inverted)).status_code == 422
+        for path in ("relations-at-risk", "chains"):
+            assert (await run.client.get(f"{API}/{path}", params=inverted)).status_code == 422
+            first = await run.client.get(f"{API}/{path}", params={"until": "0001-01-02T00:00:00Z"})
+            assert (first.status_code, first.json()["errors"][0]["pointer"]) == (422, "/query/until")
 
 
 PAST = st.lists(st.integers(0, 80), min_size=1, max_size=8)

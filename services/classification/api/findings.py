@@ -118,7 +118,9 @@ def router(context: Context) -> APIRouter:
             found = await dossier.dossier(connection, finding_id, book, levels, context.waiting, context.clock.now())
         if found is None:
             raise of_finding(Refused("unknown_finding"), request)
-        answer: dict[str, Any] = jsonable_encoder(found | {"sentences": dossier_words.sentences(found, book, language)})
+        answer: dict[str, Any] = jsonable_encoder(
+            found | {"sentences": dossier_words.sentences(found, book, language, context.waiting.zone)}
+        )
         return answer
 
     @routes.get(

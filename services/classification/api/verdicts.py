@@ -1,7 +1,7 @@
 """Verdicts of single complaints, chains, and what dismissals taught."""
 
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query, Request
@@ -21,6 +21,18 @@ from services.classification.domain.relations import measured
 from services.classification.single import SENTENCES, verdict_of
 
 PERIOD = timedelta(days=90)
+
+
+def _period(since: datetime | None, until: datetime | None, now: datetime) -> tuple[datetime, datetime]:
+    """What was asked for, or the last 90 days; Problem where it ends before it begins."""
+    end = until or now
+    try:
+        start = since or end - PERIOD
+    except OverflowError:
+        raise Problem.field("/query/until", "out-of-range", "until") from None
+    if end < start:
+        raise Problem.field("/query/until", "inverted", "until")
+    return start, end
 
 
 def router(context: Context) -> APIRouter:
@@ -58,10 +70,7 @@ def router(context: Context) -> APIRouter:
         motive: Annotated[str | None, Query(max_length=64)] = None,
         finding: Annotated[str | None, Query(max_length=100, description="only contacts of this finding")] = None,
     ) -> dict[str, Any]:
-        end = until or context.clock.now()
-        start = since or end - PERIOD
-        if end < start:
-            raise Problem.field("/query/until", "inverted", "until")
+        start, end = _period(since, until, context.clock.now())
         async with context.store.reading() as connection:
             items, measures = await finding_views.all_chains(
                 connection,
@@ -92,10 +101,7 @@ def router(context: Context) -> APIRouter:
         least: Annotated[int, Query(ge=2, le=1000, description="contacts that make a chain")] = 3,
         segment: Annotated[str | None, Query(max_length=200, description="only relations marked so")] = None,
     ) -> dict[str, Any]:
-        end = until or context.clock.now()
-        start = since or end - PERIOD
-        if end < start:
-            raise Problem.field("/query/until", "inverted", "until")
+        start, end = _period(since, until, context.clock.now())
         gap, language = timedelta(days=context.settings.chain_days), negotiate(request)
         async with context.store.reading() as connection:
             version = await context.books.version(connection)
@@ -112,7 +118,7 @@ def router(context: Context) -> APIRouter:
                 "signals": [
                     {
                         **{name: value for name, value in asdict(signal).items() if value not in {None, ()}},
-                        "sentence": dossier_words.of_signal(signal, book, language),
+                        "sentence": dossier_words.of_signal(signal, book, language, context.waiting.zone),
                     }
                     for signal in one.signals
                 ],
