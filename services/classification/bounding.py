@@ -1,4 +1,4 @@
-"""How many slices the monitor counts at most: a free text sent as a contact point must not make a million of them (R57).
+"""How many slices the monitor counts at most: a free text sent as a contact point must not make a million of them.
 
 Every contact is counted. Once a series holds its most slices, what would be a new one is counted at the value `OTHER`, which has a
 slice for each motive: complaints that rise behind ever new words still rise there. What has a slice keeps it. It is said in the log
@@ -25,7 +25,7 @@ MOST_SLICES = {"touchpoint": 20_000, "location": 5_000}
 """Per series of counts. A slice of three watched years is 18 kB in memory, and places are compared motive by motive in one table."""
 MOST = 2_000
 """Of any other series: they find what is wide, and a slice among two thousand of an attribute is not."""
-FREE = ("touchpoint", "location", "product", "team", "supplier", "procedure")
+FREE = ("touchpoint", "location", "product", "team", "supplier", "procedure", "segment")
 """Attributes that come from outside as they are; of a motive or a cause there are as many as the rulebook has."""
 CHUNK = 400
 
@@ -89,6 +89,7 @@ _MOVES: dict[str, Callable[["Counted"], "Counted"]] = {
     "team": lambda fact: replace(fact, team=OTHER),
     "supplier": lambda fact: replace(fact, supplier=OTHER),
     "procedure": lambda fact: replace(fact, procedure=OTHER),
+    "segment": lambda fact: replace(fact, segment=OTHER),
 }
 
 

@@ -128,9 +128,12 @@ class Coding:
             unit.schedule(RECODE, KEY, unit.now + timedelta(microseconds=1), {})
 
     async def label(
-        self, unit: Unit, interaction_id: str, motive: str, cause: str | None, by: str
+        self, unit: Unit, interaction_id: str, motive: str, cause: str | None, by: str, act: str | None = None
     ) -> InteractionClassified:
-        """A person's coding: a revision that supersedes. The same once more changes nothing. Raises LabelRefused."""
+        """A person's coding: a revision that supersedes. The same once more changes nothing. Raises LabelRefused.
+
+        `act`: act or omission, where this case differs from what its cause usually is (R16); None: as the cause says, or as a
+        person said of the same cause before."""
         events = await unit.stream(stream_of(interaction_id))
         if not events:
             raise LabelRefused("unknown_interaction")
@@ -140,7 +143,8 @@ class Coding:
         if coder is None:
             raise LabelRefused("no_rulebook")
         chosen = allowed(coder, latest, motive, cause)
-        if (latest.motive, latest.cause, latest.by) == (motive, chosen, by):
+        said = act or (latest.act if "act" in latest.parts and chosen == latest.cause else None)
+        if (latest.motive, latest.cause, latest.by) == (motive, chosen, by) and act in {None, latest.act}:
             return latest
         follows = coder.consequences.of(motive, chosen, latest.occurred_at, latest.kind, latest.touchpoint)
         await self.keeping.refresh_signatures(unit.connection)
@@ -154,14 +158,19 @@ class Coding:
                 }
             )
             for name, part in latest.parts.items()
-            if name in {"kind", "need"} or (name == "cause" and cause is None and chosen != UNKNOWN)
+            if name in {"kind", "need"}
+            or (name == "act" and said is not None)
+            or (name == "cause" and cause is None and chosen != UNKNOWN)
         }
         parts |= {"motive": person} if cause is None else {"motive": person, "cause": person}
+        if act is not None:
+            parts["act"] = person
         data = latest.model_copy(
             update={
                 "motive": motive,
                 "cause": chosen,
                 **asdict(follows) | {"together": list(follows.together)},
+                "act": said or follows.act,
                 "signed": self.keeping.signatures.had_signed(
                     follows.procedure, follows.procedure_version, latest.team, latest.occurred_at
                 ),

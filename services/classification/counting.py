@@ -48,6 +48,7 @@ class Counted:
     team: str = ""
     procedure: str = ""
     component: str = ""
+    segment: str = ""
 
     def slices(self, watched: Sequence[Series]) -> list[Key]:
         """Where it is counted."""
@@ -76,6 +77,7 @@ def counted_of(data: InteractionClassified, now: datetime, zone: ZoneInfo) -> Co
         team=data.team or "",
         procedure=data.procedure or "",
         component="" if data.component is None else str(data.component),
+        segment=data.segment or "",
     )
 
 

@@ -6,15 +6,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic_core import to_jsonable_python
-from sqlalchemy import and_, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.events import bulk
 from libs.events.catalogue.finding_status import Status
 from libs.events.catalogue.findings import CauseNode, Nature
 from services.classification import tables
-from services.classification.domain.chains import Link, chains, measured
+from services.classification.domain.chains import Chain, Link, chains, measured
 from services.classification.domain.finding_state import Action, Finding, Investigation
 from services.classification.domain.likeness import Portrait, nearest, worked
+from services.classification.domain.relations import Answer, Relation, at_risk
 from services.classification.domain.rulebook import Rulebook
 
 
@@ -148,22 +150,12 @@ async def all_chains(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Chains with a contact in the period, longest first, and what they measure together."""
     p, links = tables.particulars, tables.links
-    inside = [p.c.counted, p.c.motive != "unknown", p.c.occurred_at >= since, p.c.occurred_at < until]
+    inside = _coded(since, until)
     if motive is not None:
         inside.append(p.c.motive == motive)
     if finding_id is not None:
         inside.append(p.c.interaction_id.in_(select(links.c.interaction_id).where(links.c.finding_id == finding_id)))
-    groups = (
-        select(p.c.customer_id, p.c.motive)
-        .where(*inside)
-        .group_by(p.c.customer_id, p.c.motive)
-        .having(func.count() >= least)
-        .subquery()
-    )
-    columns = (p.c.customer_id, p.c.motive, p.c.interaction_id, p.c.occurred_at, p.c.touchpoint, p.c.channel)
-    on = and_(p.c.customer_id == groups.c.customer_id, p.c.motive == groups.c.motive)
-    rows = await connection.execute(select(*columns).select_from(p.join(groups, on)).where(*inside))
-    found = chains((Link(*row) for row in rows), gap, least)
+    found = await _chains(connection, inside, gap, least)
     contacts = (await connection.execute(select(func.count()).select_from(p).where(*inside))).scalar_one()
     items = [
         {
@@ -179,3 +171,50 @@ async def all_chains(
         for chain in found
     ]
     return items, measured(found, contacts)
+
+
+def _coded(since: datetime, until: datetime) -> list[ColumnElement[bool]]:
+    p = tables.particulars
+    return [p.c.counted, p.c.motive != "unknown", p.c.occurred_at >= since, p.c.occurred_at < until]
+
+
+async def _chains(
+    connection: AsyncConnection, inside: Sequence[ColumnElement[bool]], gap: timedelta, least: int
+) -> list[Chain]:
+    p = tables.particulars
+    groups = (
+        select(p.c.customer_id, p.c.motive)
+        .where(*inside)
+        .group_by(p.c.customer_id, p.c.motive)
+        .having(func.count() >= least)
+        .subquery()
+    )
+    columns = (p.c.customer_id, p.c.motive, p.c.interaction_id, p.c.occurred_at, p.c.touchpoint, p.c.channel)
+    on = and_(p.c.customer_id == groups.c.customer_id, p.c.motive == groups.c.motive)
+    rows = await connection.execute(select(*columns).select_from(p.join(groups, on)).where(*inside))
+    return chains((Link(*row) for row in rows), gap, least)
+
+
+async def relations_at_risk(
+    connection: AsyncConnection, *, since: datetime, until: datetime, gap: timedelta, least: int, segment: str | None
+) -> tuple[list[tuple[Relation, str | None]], int]:
+    """Customers who show that they may leave, each with the segment of the newest contact; and how many have answered at all."""
+    p, o = tables.particulars, tables.outcomes
+    answered = o.c.helped.is_not(None) & (o.c.answered_at >= since) & (o.c.answered_at < until)
+    answers = [
+        Answer(*row)
+        for row in await connection.execute(
+            select(o.c.customer_id, o.c.case_id, o.c.answered_at, o.c.helped, o.c.interaction_id).where(answered)
+        )
+    ]
+    found = at_risk(await _chains(connection, _coded(since, until), gap, least), answers, until, gap)
+    newest = (
+        select(p.c.customer_id, p.c.segment)
+        .where(p.c.occurred_at < until)
+        .order_by(p.c.occurred_at, p.c.interaction_id)
+    )
+    rows = await bulk.among(connection, newest, p.c.customer_id, [one.customer_id for one in found])
+    segments = {row.customer_id: row.segment for row in rows if row.segment}
+    known = [(one, segments.get(one.customer_id)) for one in found]
+    chosen = [(one, marked) for one, marked in known if segment is None or marked == segment]
+    return chosen, len({answer.customer_id for answer in answers})

@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.events.catalogue.inputs import ChangeRecorded, Exposure, ExposureRecorded
 from libs.events.store import Draft, Unit
 from services.classification import tables
+from services.classification.domain.agreements import UNITS
 from services.classification.teaching import slice_key
 
 CHANGES, EXPOSURE = "changes", "exposure"
 KINDS = (
     "procedure", "norm", "policy", "supplier", "release", "product", "campaign", "information", "staff", "other",
 )  # fmt: skip
-UNITS = ("contracts", "orders", "contacts")
 LEVELS = {"contracts"}
 """Units that are a level on each day; the others are a flow that a period adds up."""
 PER_EVENT = 1_000

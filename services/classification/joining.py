@@ -49,6 +49,7 @@ def particulars_row(data: InteractionClassified) -> dict[str, Any]:
         "channel": str(data.channel),
         "procedure_version": data.procedure_version,
         "signed": data.signed,
+        "act": data.act,
         **{name: getattr(data, name) for name in DIMENSIONS if name != "channel"},
     }
 

@@ -19,6 +19,7 @@ from libs.events.timers import Timer
 from services.classification import desk, inputs, outcomes, tables
 from services.classification.counting import PEERS, WATCHED
 from services.classification.domain import looks
+from services.classification.domain.agreements import UNITS
 from services.classification.domain.effect import MOST_WEEKS, WEEKS, Days, Effect, evaluate, judge
 from services.classification.domain.findings import Action, Finding, Judge
 from services.classification.domain.numeric import Array
@@ -172,7 +173,7 @@ async def _exposure(
 
     A day that is zero or missing among known ones has the middle amount: unknown is neither nobody nor everybody."""
     held = {name: value for name, value in where.items() if name not in {"motive", "cause"}}
-    for name in inputs.UNITS:
+    for name in UNITS:
         exposed = await inputs.exposed(connection, name, since, until)
         amounts = [exposed.on(held, since + timedelta(days=number)) for number in range((until - since).days + 1)]
         known = np.array([amount is not None for amount in amounts])

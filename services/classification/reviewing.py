@@ -103,7 +103,14 @@ class Reviewing:
         return None if row is None else Claim(row.interaction_id, row.purpose, row.person, row.until)
 
     async def label(
-        self, unit: Unit, interaction_id: str, motive: str, cause: str | None, by: str, revision: int | None = None
+        self,
+        unit: Unit,
+        interaction_id: str,
+        motive: str,
+        cause: str | None,
+        by: str,
+        revision: int | None = None,
+        act: str | None = None,
     ) -> InteractionClassified:
         """A person's decision: it supersedes at once, ends the claim, and is learnt from.
 
@@ -121,7 +128,7 @@ class Reviewing:
         if revision is not None and revision != before.revision:
             raise LabelRefused("moved_on")
         await self._readable(unit, interaction_id)
-        data = await self._coding.label(unit, interaction_id, motive, cause, by)
+        data = await self._coding.label(unit, interaction_id, motive, cause, by, act)
         if claim is not None:
             await self.release(unit, by, [interaction_id])
         if data.revision != before.revision:

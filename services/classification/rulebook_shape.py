@@ -20,6 +20,7 @@ _KINDS = (
     ("string_too_long", "long_text"),
     ("string_type", "not_text"),
     ("date", "not_a_date"),
+    ("bool", "not_yes_or_no"),
     ("int", "not_whole"),
     ("float", "not_a_number"),
     ("finite", "not_a_number"),

@@ -20,7 +20,8 @@ class ClassificationSettings(BaseSettings):
     minimum_customers: int = Field(default=5, ge=2, le=1000, description="fewer complainants are never an alarm")
     series: str = Field(
         default=SERIES,
-        description="what is watched beside each motive at each contact point: attributes, and pairs of them (`motive*team`), which make many slices",
+        description="what is watched beside each motive at each contact point: attributes (`segment` too, for who marks relations by it), and pairs of "
+        "them (`motive*team`), which make many slices",
     )
     lateness_hours: float = Field(
         default=6, ge=0, le=720, description="how much later than another a source's fact may come and be on time"

@@ -154,6 +154,7 @@ contacts = Table(
     Column("team", String, nullable=False),
     Column("procedure", String, nullable=False),
     Column("component", String, nullable=False),
+    Column("segment", String, nullable=False),
     Index("contacts_customer", "customer_id"),
     Index("contacts_place", "motive", "location", "day"),
     Index("contacts_slice", "motive", "touchpoint", "day"),
@@ -256,6 +257,7 @@ particulars = Table(
     Column("norm", String),
     Column("signed", Boolean),
     Column("component", String),
+    Column("act", String),  # act or omission; null in what was coded before 0007: the rulebook says it by the cause
     Index("particulars_motive", "motive", "occurred_at"),
     Index("particulars_customer", "customer_id", "occurred_at"),
 )
@@ -337,16 +339,11 @@ exposures = Table(
 
 # Which team first signed which version of a procedure: a plain function of the streams `procedure/<code>`.
 signatures = Table(
-    "signatures",
-    metadata,
-    Column("procedure", String, nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("team", String, nullable=False),
-    Column("signed_at", UtcDateTime, nullable=False),
-    Column("by", String, nullable=False),
-    Column("changed_at", UtcDateTime, nullable=False),
+    "signatures", metadata, Column("procedure", String, nullable=False), Column("version", Integer, nullable=False),
+    Column("team", String, nullable=False), Column("signed_at", UtcDateTime, nullable=False),
+    Column("by", String, nullable=False), Column("changed_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("procedure", "version", "team"),
-)
+)  # fmt: skip
 
 # Topics among texts that fit nothing. State, motive, by and settled_at follow from the streams `topic/<id>`; the rest is what the
 # last search found.

@@ -82,7 +82,7 @@ def parts_of(data: InteractionClassified) -> dict[str, dict[str, Any]]:
             continue
         for name in names:
             value = getattr(data, name)
-            if value is not None:
+            if value is not None and name not in shown:  # a person may have said it of this contact alone
                 shown[name] = {
                     **{key: shown[source][key] for key in ("confidence", "rulebook_version")},
                     "value": value,

@@ -25,6 +25,7 @@ from tests.classification.test_service import START, contact, publish, send, sou
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 WHERE = {"motive": "billing.refund", "touchpoint": "store"}
+TEXT = "La devolución de mi dinero se demora, llevo semanas esperando el reembolso"
 TITLE = {"es": "Devoluciones en la tienda", "en": "Refunds at the store"}
 REASONS = [
     NatureTerm(evidence="causes", value=0.9, of=12.4, weights={"procedure": 3.1, "human": -2.0}, detail="procedure"),
@@ -45,12 +46,12 @@ SAID: dict[str, dict[str, Any]] = {
            "confirm": "Confirmar", "Confirmed": "Confirmado", "investigate": "Guardar la investigación", "Investigated": "Investigado",
            "plan": "Planear la acción", "Planned": "Acción planeada", "do": "La acción está hecha", "Done": "Acción hecha", "no": "No se pudo",
            "others": {"joint": ["internet: más clientes de lo habitual en pasto", "Por su propia historia"], "chronic": ["otros 11 lugares", "No empezó un día"], "gone": ["lo que se dijo antes se retiró", "No se sabe cuántos clientes"]},
-           "again": "hacen falta unas 4 semanas más", "undecided": "Sin decidir", "none": "Ningún cliente ha vuelto", "chance": "menos de una vez en 1.000.000"},
+           "again": "hacen falta unas 4 semanas más", "undecided": "Sin decidir", "none": "Ningún cliente ha vuelto", "size": "Clientes: 3. Contactos: 3", "calm": "Ningún cliente da señales", "risk": "Ha vuelto por «Devolución", "chance": "menos de una vez en 1.000.000"},
     "en": {"why": "Of 12 customers above the usual number, 90 % have causes", "with": "It began together with a change: Formulario impreso",
            "confirm": "Confirm", "Confirmed": "Confirmed", "investigate": "Save the investigation", "Investigated": "Investigated",
            "plan": "Plan the action", "Planned": "Action planned", "do": "The action is done", "Done": "Action done", "no": "Not possible",
            "others": {"joint": ["internet: more customers than usual at pasto", "Its own history"], "chronic": ["at 11 other places", "It did not begin one day"], "gone": ["what was said before was taken back", "is not known"]},
-           "again": "about 4 more weeks are needed", "undecided": "Undecided", "none": "No customer has come back", "chance": "less than once in 1,000,000"},
+           "again": "about 4 more weeks are needed", "undecided": "Undecided", "none": "No customer has come back", "size": "Customers: 3. Contacts: 3", "calm": "No customer shows it", "risk": "Came back over 'Refund", "chance": "less than once in 1,000,000"},
 }  # fmt: skip
 
 
@@ -73,10 +74,9 @@ async def house(chromium: str) -> AsyncIterator[Window]:
     async with running(intake, classification, indicators, clock=SimulatedClock(START)) as one:
         await source(one)
         await publish(one)
-        text = "La devolución de mi dinero se demora, llevo semanas esperando el reembolso"
         await send(
             one,
-            [contact(number, text, touchpoint="store", location="pasto", product="internet") for number in range(3)],
+            [contact(number, TEXT, touchpoint="store", location="pasto", product="internet") for number in range(3)],
         )
         evaluation = Evaluation(
             method="window-scan-1", window_start=START - timedelta(days=7), window_end=START, observed=17, expected=3.2,
@@ -124,6 +124,7 @@ async def do(page: Page, command: str, **fields: Any) -> None:
 async def test_a_finding_is_read_decided_and_acted_on_without_any_statistics_R09_R94(
     house: Window, language: str, width: int
 ) -> None:
+    """R04, R09, R76, R91, R94: from the words to an action that is done; its size in words; who keeps coming back."""
     words = SAID[language]
     page = await house.page(width=width, language=language)
     late = await house.page(width=width, language=language)
@@ -134,6 +135,7 @@ async def test_a_finding_is_read_decided_and_acted_on_without_any_statistics_R09
     assert words["why"] in reasons
     assert words["with"] in reasons
     assert "{" not in await page.locator("main").inner_text()
+    await expect(page.locator("#dossier")).to_contain_text(words["size"])  # R04
     assert await page.locator(".contact blockquote").count() == 3
     stage = page.locator('.stages [aria-current="step"]')
 
@@ -174,4 +176,15 @@ async def test_a_finding_is_read_decided_and_acted_on_without_any_statistics_R09
     assert await page.locator(".contact").count() == 3
     await house.open(page, "/chains")
     await expect(page.locator("#told")).to_contain_text(words["none"])
+    await expect(page.locator("#risked")).to_contain_text(words["calm"])
+    again = [
+        contact(10 + days, TEXT, touchpoint="store", customer={"id": "k"}, occurred_at=(START - timedelta(days=days)).isoformat())
+        for days in range(1, 4)
+    ]  # fmt: skip
+    await send(house.running, again)
+    await house.running.settle()
+    await house.open(page, "/chains")
+    await expect(page.locator("#risk-rows tr")).to_contain_text(words["risk"])  # R76, R91
+    wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0
     assert [line for line in house.complaints if "409" not in line] == []

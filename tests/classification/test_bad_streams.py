@@ -20,7 +20,7 @@ from tests.classification.streams import ORIGIN, contact, emit
 from tests.classification.test_monitoring import at, pass_time
 
 
-async def test_a_free_text_as_contact_point_makes_no_more_slices_than_are_counted_and_it_is_said_R57(
+async def test_a_free_text_as_contact_point_makes_no_more_slices_than_are_counted_and_it_is_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every contact is counted; what has a slice keeps it; a customer who comes again is one customer there too."""

@@ -89,6 +89,7 @@ async def equal_to_their_folds(run: Running) -> None:
 
 
 async def test_a_finding_is_investigated_planned_done_and_its_rules_proposed_to_change_R11_R23_R94_R95() -> None:
+    """R11, R23, R94, R95: the causes as data; a norm proposed to change; an action with an owner, a date and a test."""
     async with world() as (run, clock):
         await opened(run)
         assert (await do(run, "investigate", {"nodes": TREE})).status_code == 409
@@ -123,6 +124,7 @@ async def test_a_finding_is_investigated_planned_done_and_its_rules_proposed_to_
 
 
 async def test_a_success_test_written_after_the_fact_is_refused_G4() -> None:
+    """G4"""
     async with world() as (run, clock):
         await opened(run)
         await do(run, "confirm")
@@ -258,6 +260,7 @@ async def test_a_dismissal_raises_the_slices_threshold_visibly_and_reopening_tak
 
 
 async def test_a_finding_nobody_acts_on_is_told_to_higher_levels_by_size_harm_and_age_R05_R34() -> None:
+    """R05, R34, R94: what it has come to decides who is told, and so does that nobody acts."""
     clock = SimulatedClock(NOW)
     async with running(classification, clock=clock) as run:
         await publish(run)
@@ -286,7 +289,7 @@ async def test_a_finding_nobody_acts_on_is_told_to_higher_levels_by_size_harm_an
 
 
 async def test_open_cases_of_a_systemic_cause_are_told_so_whichever_comes_first() -> None:
-    """DISP 1.3.3R: the case that was open, the one opened later, and not the one that was settled."""
+    """G12 in its joining part, DISP 1.3.3R: the case that was open, the one opened later, and not the one that was settled."""
     clock = SimulatedClock(NOW)
     async with running(intake, classification, feedback, clock=clock) as run:
         await run.client.post("/intake/v1/sources", json={"id": "crm", "name": "CRM"})
@@ -334,6 +337,7 @@ async def test_the_new_finding_is_shown_what_was_done_before_and_whether_it_work
 
 
 async def test_one_customer_who_comes_back_over_one_problem_is_one_chain_R91() -> None:
+    """R91, R76: who, over what, how often and by which doors; and what share of all contacts that is."""
     async with world() as (run, _):
         start = ORIGIN
         found = [
@@ -358,6 +362,7 @@ async def test_one_customer_who_comes_back_over_one_problem_is_one_chain_R91() -
 
 
 async def test_a_single_complaint_is_judged_on_request_with_what_would_decide_G3() -> None:
+    """G3, R12: of a single complaint too, not enough evidence is an answer, with what would decide."""
     async with world() as (run, _):
         await emit(
             run,

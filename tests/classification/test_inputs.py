@@ -185,6 +185,7 @@ def test_exposure_and_changes_come_in_by_file_into_this_machines_own_data(tmp_pa
 
 
 async def test_other_settings_are_tried_over_history_and_nothing_happens_G11() -> None:
+    """G11"""
     rng = np.random.default_rng(3)
     found: list[InteractionClassified] = []
     for index, day in enumerate(days(120)):

@@ -141,7 +141,7 @@ async def told(run: Running, recorded_late: bool, level: float) -> tuple[list[di
 async def test_what_was_undecided_is_judged_again_in_time_once_each_and_the_same_however_late_it_is_told_G4_R95() -> (
     None
 ):
-    """Some weeks more decide; whether the action was told at once or months later, the same judgements stand in the stream."""
+    """G4, R95: some weeks more decide; whether the action was told at once or months later, the same judgements stand in the stream."""
     both = []
     for late in (False, True):
         async with running(classification, clock=SimulatedClock(at(DONE, 1))) as run:

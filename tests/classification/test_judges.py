@@ -56,7 +56,7 @@ def test_states_to_go_back_to_are_kept_close_for_the_last_weeks_and_wide_apart_b
 
 
 def test_a_slow_drift_is_found_although_no_day_and_no_week_stands_out() -> None:
-    """R12: ten slices of one and four a day among fifty others grow to four times that within ten weeks."""
+    """G3: ten slices of one and four a day among fifty others grow to four times that within ten weeks."""
     rng = np.random.default_rng(1)
     levels = np.repeat([1.0, 4.0, 2.0], [5, 5, 50])
     growth = np.ones((60, 234))

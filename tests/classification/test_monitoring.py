@@ -130,6 +130,7 @@ async def projections_equal_their_folds(run: Running, watched: Sequence[Series] 
 
 
 async def test_a_lasting_rise_is_systemic_and_bursts_are_isolated_R12_R13_G3() -> None:
+    """R12, R13, R32, G3: an outage of a day and one customer forty times are isolated; the rise is systemic, by its procedure."""
     clock = SimulatedClock(at(NUMBER_OF_DAYS + 3))
     async with running(classification, clock=clock) as run:
         rulebook = Path(__file__).resolve().parents[2] / "deploy/rulebooks/operator.yaml"
@@ -162,6 +163,7 @@ async def test_a_lasting_rise_is_systemic_and_bursts_are_isolated_R12_R13_G3() -
 
 @pytest.mark.slow
 async def test_history_at_once_gives_the_verdicts_of_the_same_facts_arriving_live_G3() -> None:
+    """R27, G3: live, every day is judged because it has ended, by a timer and without anybody asking."""
     once_clock, live_clock = SimulatedClock(at(NUMBER_OF_DAYS + 3)), SimulatedClock(at(0, 1))
     async with running(classification, clock=once_clock) as run:
         shuffled = story(Effects.HISTORY)
@@ -236,6 +238,7 @@ async def test_a_restart_publishes_nothing_again(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("factor", [pytest.param(0.1, id="helps"), pytest.param(2.2, id="harms")])
 async def test_an_action_is_judged_when_its_window_has_passed_G4_R95(factor: float) -> None:
+    """G4, R94, R95: what helped, what did not and what harmed, each judged by what came after."""
     clock = SimulatedClock(at(0, 1))
     async with running(classification, clock=clock) as run:
         rng = np.random.default_rng(4)

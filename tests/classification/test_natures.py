@@ -26,6 +26,7 @@ EVEN = Spread("team-1", 0.2, 0.17, 60)
     ],
 )
 def test_each_nature_is_read_from_what_speaks_for_it_R13_R14_R15_R32(nature: Nature, seen: Seen) -> None:
+    """R13, R14, R15, R32"""
     assert read(seen).nature is nature
 
 

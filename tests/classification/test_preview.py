@@ -329,8 +329,8 @@ def test_a_spool_holds_a_large_history_in_little_memory_G11() -> None:
             Line(
                 f"cus_{(chunk * 5000 + n) * 7919 % 100_003:032d}",
                 days[n % 300],
-                (f"m{n % 40}", "", "", f"t{n % 8}", "", "bogota", "", "", ""),
-                (f"n{n % 41}", "", "", f"t{n % 8}", "", "bogota", "", "", ""),
+                (f"m{n % 40}", "", "", f"t{n % 8}", "", "bogota", "", "", "", ""),
+                (f"n{n % 41}", "", "", f"t{n % 8}", "", "bogota", "", "", "", ""),
             )
             for n in range(5_000)
         )

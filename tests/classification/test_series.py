@@ -100,7 +100,7 @@ def failing(extra: float, begins: int, length: int, seed: int = 5) -> list[Inter
     return found
 
 
-async def test_a_failure_of_one_product_diluted_in_every_motive_is_found_by_its_own_series_and_is_one_finding_R11_R12() -> (
+async def test_a_failure_of_one_product_diluted_in_every_motive_is_found_by_its_own_series_and_is_one_finding_R11() -> (
     None
 ):
     """Eight a day grow to twelve, in 24 motives: the week's sweep, which asks for half as much again, has nothing to say."""
@@ -139,8 +139,8 @@ def test_a_wide_slice_belongs_to_the_open_finding_that_holds_most_of_its_excess(
     assert placed(contacts, last, 7, {"motive": "m"}) == {"motive": "m", "touchpoint": "a"}
 
 
-def test_quiet_slices_of_all_series_together_alarm_no_more_often_than_asked_R14() -> None:
-    """Contacts with attributes drawn independently: what one contact adds, it adds to thirteen series, pairs among them."""
+def test_quiet_slices_of_all_series_together_alarm_no_more_often_than_asked() -> None:
+    """G3: contacts with attributes drawn independently: what one contact adds, it adds to thirteen series, pairs among them."""
     rng = np.random.default_rng(8)
     watched, began = watched_of(parse(f"{DEFAULT}, {PAIRS}")), 0
     judges = Judges(0, 8.0, 5)
@@ -186,8 +186,8 @@ def test_quiet_slices_of_all_series_together_alarm_no_more_often_than_asked_R14(
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5])
-def test_a_holiday_that_all_share_and_the_day_after_it_alarm_nothing_R12(share: float) -> None:
-    """A day with a fifth of the usual contacts, and a day after it that brings what did not come; three times a year."""
+def test_a_holiday_that_all_share_and_the_day_after_it_alarm_nothing(share: float) -> None:
+    """G3: a day with a fifth of the usual contacts, and a day after it that brings what did not come; three times a year."""
     rng = np.random.default_rng(3)
     watch = Watch()
     level = np.exp(rng.normal(0.7, 0.8, 40))
@@ -258,7 +258,7 @@ async def sums(run: Running) -> dict[tuple[Any, ...], tuple[int, int]]:
         }
 
 
-async def test_the_complaints_of_a_finding_beyond_the_bound_are_listed_and_those_that_come_join_it_R57(
+async def test_the_complaints_of_a_finding_beyond_the_bound_are_listed_and_those_that_come_join_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(bounding.MOST_SLICES, "touchpoint", 12)

@@ -22,8 +22,8 @@ from tests.classification.test_corrected import DAYS, facts, one_of, shown, sums
 from tests.classification.test_monitoring import at, bring_in, pass_time, verdicts
 
 UTC_ZONE = ZoneInfo("UTC")
-PARTICULAR = ("motive", "cause", "touchpoint", "location", "product", "team", "supplier", "procedure")
-HELD = ("product", "team", "procedure")
+PARTICULAR = ("motive", "cause", "touchpoint", "location", "product", "team", "supplier", "procedure", "segment")
+HELD = ("product", "team", "procedure", "segment")
 
 
 async def old_database(folder: Path, clock: SimulatedClock) -> list[Counted]:
@@ -36,9 +36,12 @@ async def old_database(folder: Path, clock: SimulatedClock) -> list[Counted]:
         async with engine.begin() as connection:
             await connection.run_sync(old.reflect)
             contacts, particulars, days = (old.tables[name] for name in ("contacts", "particulars", "days"))
-            assert not {"product", "team", "procedure", "component"} & set(contacts.c.keys())
+            assert not {"product", "team", "procedure", "component", "segment"} & set(contacts.c.keys())
             assert "snapshots" not in old.tables
-            counted = [replace(counted_of(fact, clock.now(), UTC_ZONE), component="") for fact in facts()]
+            counted = [
+                replace(counted_of(fact, clock.now(), UTC_ZONE), component="", segment="critical" if number % 3 else "")
+                for number, fact in enumerate(facts())
+            ]
             for one in counted:
                 known = {name: getattr(one, name) for name in contacts.c.keys()}  # noqa: SIM118 - columns are no mapping of names
                 await connection.execute(insert(contacts).values(known))
@@ -75,7 +78,8 @@ async def old_database(folder: Path, clock: SimulatedClock) -> list[Counted]:
     finally:
         await environment.close()
     return [
-        one if number % 7 else replace(one, product="", team="", procedure="") for number, one in enumerate(counted)
+        one if number % 7 else replace(one, product="", team="", procedure="", segment="")
+        for number, one in enumerate(counted)
     ]
 
 

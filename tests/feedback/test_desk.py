@@ -333,6 +333,7 @@ async def test_g7_a_case_and_its_update_written_at_the_same_moment_still_meet(
 
 
 async def test_g9_a_holiday_declared_late_lists_the_cases_whose_deadline_moves(office: Office) -> None:
+    """G9"""
     await office.deliver(await office.contact("1"))
     await office.deliver(await office.contact("2"))
     await office.deliver(await office.progress(CaseStatus.RESOLVED, "2"))

@@ -158,6 +158,7 @@ async def test_a_control_chart_is_drawn_from_what_a_plain_fold_counts_G8(desk: D
 
 
 async def test_every_point_of_a_control_chart_opens_to_its_events_and_both_languages_name_it_G8() -> None:
+    """R72, G8"""
     async with running(build, clock=SimulatedClock(START + timedelta(days=50))) as one:
         people = await one.environment.vault.resolve([{"email": f"p{number}@example.org"} for number in range(12)])
         world = make(4, contacts=200, keys=await one.environment.vault.keys(people))

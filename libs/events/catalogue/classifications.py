@@ -45,7 +45,7 @@ class Part(BaseModel):
 class InteractionClassified(EventData):
     """Motive, cause and what follows from them, with the versions that decided and the evidence.
 
-    `parts` tells who decided kind, motive, cause and need. The rest follows by the rulebook: component, factor, expectation
+    `parts` tells who decided kind, motive, cause and need, and act where a person said it of this contact. The rest follows by the rulebook: component, factor, expectation
     and act from the cause; severity, harm, procedure, norm, policy and route from the motive.
     """
 
@@ -71,7 +71,9 @@ class InteractionClassified(EventData):
     )
     severity: str | None = None
     harm: str | None = None
-    act: str | None = Field(default=None, description="act or omission (R16)")
+    act: str | None = Field(
+        default=None, description="act or omission (R16): as its cause says, or as a person did (`parts`)"
+    )
     need: str | None = Field(default=None, description="stated or unsaid (R65)")
     route: str | None = Field(default=None, description="the rulebook's route, or default where none fits (R97)")
     routed_to: str | None = Field(default=None, description="the team that works on it")

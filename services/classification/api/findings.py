@@ -11,10 +11,11 @@ from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
 from libs.events.catalogue.findings import Nature
-from libs.service.http import Paging, Problem, paging
-from services.classification import finding_views, views
+from libs.service.http import Paging, Problem, negotiate, paging
+from services.classification import dossier, dossier_words, finding_views, views
 from services.classification.api.carrying import CommandIn, IfMatch, Name, Reason, carry_out
 from services.classification.api.context import Context, Reader, Writer, of_finding
+from services.classification.domain.escalation import parse
 from services.classification.domain.findings import (
     METRICS,
     Assign,
@@ -102,6 +103,25 @@ def router(context: Context) -> APIRouter:
                 raise of_finding(Refused("unknown_finding"), request)
             items = await finding_views.behind(connection, finding_id, after=paged.position, limit=paged.limit)
         return paged.page(items, lambda item: [item["occurred_at"].isoformat(), item["interaction_id"]])
+
+    @routes.get(
+        "/findings/{finding_id}/dossier",
+        summary="How large it is, whom it touches and since when, and what its complaints have in common",
+        description="Counted from the complaints as they are coded now: customers and contacts, by whom; acts and omissions; what "
+        "was needlessly demanded; the suppliers behind it and whether what they agreed to is kept; which levels know of it.",
+    )
+    async def get_dossier(request: Request, principal: Reader, finding_id: str) -> dict[str, Any]:
+        levels, language = parse(context.settings.escalation), negotiate(request)
+        async with context.store.reading() as connection:
+            version = await context.books.version(connection)
+            book = await context.books.book(connection, version) if version else None
+            found = await dossier.dossier(connection, finding_id, book, levels, context.waiting, context.clock.now())
+        if found is None:
+            raise of_finding(Refused("unknown_finding"), request)
+        answer: dict[str, Any] = jsonable_encoder(
+            found | {"sentences": dossier_words.sentences(found, book, language, context.waiting.zone)}
+        )
+        return answer
 
     @routes.get(
         "/findings/{finding_id}/precedents",

@@ -17,8 +17,9 @@ from libs.service.http.problems import FieldError, from_validation
 from libs.service.http.strict_json import read_body
 from services.classification import inputs, tables
 from services.classification.api.context import Context, Reader, Writer, say
+from services.classification.domain.agreements import UNITS
 from services.classification.domain.rates import rate
-from services.classification.inputs import KINDS, UNITS
+from services.classification.inputs import KINDS
 from services.classification.joining import DIMENSIONS, within
 
 MOST_CHANGES, MOST_FIGURES = 1_000, 10_000

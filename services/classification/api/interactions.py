@@ -1,6 +1,6 @@
 """Decisions: one interaction's, a person's correction, the coder's versions."""
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.encoders import jsonable_encoder
@@ -23,6 +23,10 @@ class LabelIn(BaseModel):
 
     motive: str = Field(min_length=1, max_length=64, description="rulebook code, or unknown")
     cause: str | None = Field(default=None, min_length=1, max_length=64, description="rulebook code, or unknown")
+    act: Literal["act", "omission"] | None = Field(
+        default=None,
+        description="whether something was done or left undone, where this case differs from its cause (R16)",
+    )
     by: str | None = Field(
         default=None, min_length=1, max_length=100, description="who decided; the key's name when left out"
     )
@@ -44,7 +48,7 @@ def router(context: Context, reviewing: Reviewing) -> APIRouter:
     async def label(request: Request, principal: Writer, interaction_id: str, body: LabelIn) -> Response:
         async def do(unit: Unit) -> dict[str, Any]:
             by = body.by or principal.name
-            await reviewing.label(unit, interaction_id, body.motive, body.cause, by, body.revision)
+            await reviewing.label(unit, interaction_id, body.motive, body.cause, by, body.revision, body.act)
             return views.decision_view(await unit.stream(stream_of(interaction_id)))
 
         return await carried_out(context, request, principal, do, LabelRefused, of_label)

@@ -1,6 +1,7 @@
 """Verdicts of single complaints, chains, and what dismissals taught."""
 
-from datetime import timedelta
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query, Request
@@ -12,13 +13,26 @@ from starlette.responses import Response
 
 from libs.events.offload import offload
 from libs.service.http import Paging, Problem, idempotent, negotiate, paging
-from services.classification import finding_views, tables, teaching
+from services.classification import dossier_words, finding_views, tables, teaching
 from services.classification.api.carrying import CommandIn
 from services.classification.api.context import Context, Reader, Writer, say
 from services.classification.api.monitors import slices_of
+from services.classification.domain.relations import measured
 from services.classification.single import SENTENCES, verdict_of
 
 PERIOD = timedelta(days=90)
+
+
+def _period(since: datetime | None, until: datetime | None, now: datetime) -> tuple[datetime, datetime]:
+    """What was asked for, or the last 90 days; Problem where it ends before it begins."""
+    end = until or now
+    try:
+        start = since or end - PERIOD
+    except OverflowError:
+        raise Problem.field("/query/until", "out-of-range", "until") from None
+    if end < start:
+        raise Problem.field("/query/until", "inverted", "until")
+    return start, end
 
 
 def router(context: Context) -> APIRouter:
@@ -56,10 +70,7 @@ def router(context: Context) -> APIRouter:
         motive: Annotated[str | None, Query(max_length=64)] = None,
         finding: Annotated[str | None, Query(max_length=100, description="only contacts of this finding")] = None,
     ) -> dict[str, Any]:
-        end = until or context.clock.now()
-        start = since or end - PERIOD
-        if end < start:
-            raise Problem.field("/query/until", "inverted", "until")
+        start, end = _period(since, until, context.clock.now())
         async with context.store.reading() as connection:
             items, measures = await finding_views.all_chains(
                 connection,
@@ -73,6 +84,54 @@ def router(context: Context) -> APIRouter:
         at = int(paged.position or 0)
         page = paged.page(items[at : at + paged.limit + 1], at + paged.limit)
         return {**page, **measures, "since": start, "until": end, "gap_days": context.settings.chain_days}
+
+    @routes.get(
+        "/relations-at-risk",
+        summary="Customers who show that they may leave, and by what",
+        description="By what was measured, without a score: an answer that it got worse (`harmed`), a chain of at least `least` "
+        "contacts that goes on (`returning`), and one whose pauses have halved (`sooner`). Most signals first. Whoever answered since "
+        "that it got better is left out. Without `since` the last 90 days. `answered`: how many customers said anything at all.",
+    )
+    async def get_relations(
+        request: Request,
+        principal: Reader,
+        paged: Annotated[Paging, Depends(paging)],
+        since: Annotated[AwareDatetime | None, Query()] = None,
+        until: Annotated[AwareDatetime | None, Query()] = None,
+        least: Annotated[int, Query(ge=2, le=1000, description="contacts that make a chain")] = 3,
+        segment: Annotated[str | None, Query(max_length=200, description="only relations marked so")] = None,
+    ) -> dict[str, Any]:
+        start, end = _period(since, until, context.clock.now())
+        gap, language = timedelta(days=context.settings.chain_days), negotiate(request)
+        async with context.store.reading() as connection:
+            version = await context.books.version(connection)
+            book = await context.books.book(connection, version) if version else None
+            found, answered = await finding_views.relations_at_risk(
+                connection, since=start, until=end, gap=gap, least=least, segment=segment
+            )
+        at = int(paged.position or 0)
+        items = [
+            {
+                "customer_id": one.customer_id,
+                "segment": marked,
+                "last_at": one.last_at,
+                "signals": [
+                    {
+                        **{name: value for name, value in asdict(signal).items() if value not in {None, ()}},
+                        "sentence": dossier_words.of_signal(signal, book, language, context.waiting.zone),
+                    }
+                    for signal in one.signals
+                ],
+            }
+            for one, marked in found[at : at + paged.limit + 1]
+        ]
+        page = paged.page(items, at + paged.limit)
+        signals = measured([one for one, _ in found])
+        told = {"customers": len(found), "signals": signals, "answered": answered}
+        answer: dict[str, Any] = jsonable_encoder(
+            {**page, **told, "since": start, "until": end, "gap_days": context.settings.chain_days}
+        )
+        return answer
 
     @routes.get("/thresholds", summary="What dismissals taught the monitor, newest first")
     async def get_thresholds(principal: Reader, paged: Annotated[Paging, Depends(paging)]) -> dict[str, Any]:

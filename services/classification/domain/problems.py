@@ -19,6 +19,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "long_text": ("el texto pasa de 2000 caracteres", "the text is longer than 2000 characters"),
     "not_text": ("se esperaba un texto; entre comillas lo es todo", "expected a text; in quotes anything is one"),
     "not_a_date": ("se esperaba una fecha que exista, AAAA-MM-DD", "expected a date that exists, YYYY-MM-DD"),
+    "not_yes_or_no": ("se esperaba true o false", "expected true or false"),
     "not_whole": ("se esperaba un número entero", "expected a whole number"),
     "not_a_number": ("se esperaba un número", "expected a number"),
     "not_a_list": ("se esperaba una lista", "expected a list"),
@@ -125,6 +126,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "not_checkable": (
         "no se puede verificar: hace falta measure y uno solo de at_most o at_least",
         "cannot be checked: it takes measure and exactly one of at_most and at_least",
+    ),
+    "agreement_unit": (
+        "una tasa acordada dice entre qué se divide (unit): {values}",
+        "a rate that was agreed on says what it is divided by (unit): {values}",
     ),
     "motive_without_procedure": ("ningún procedimiento responde a «{code_}»", "no procedure answers '{code_}'"),
     "missing_component": ("falta el componente «{value}»", "the component '{value}' is missing"),

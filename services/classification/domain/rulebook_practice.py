@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from libs.events.catalogue.interactions import Channel, InteractionRecorded, Kind
+from services.classification.domain.agreements import PER_10_000, UNITS
 from services.classification.domain.problems import Defect, Pointer
 from services.classification.domain.rulebook import Rulebook
 from services.classification.domain.sections import Harm, Limit, SeverityEntry
@@ -98,6 +99,8 @@ def _promises(book: Rulebook) -> Iterator[Defect]:
     for index, supplier in enumerate(book.suppliers):
         for place_, agreement in supplier.all_agreements():
             yield from _limit(("suppliers", index, *place_), agreement, needed=False)
+            if agreement.measure == PER_10_000 and agreement.unit not in UNITS:
+                yield Defect("agreement_unit", ("suppliers", index, *place_), {"values": ", ".join(UNITS)})
 
 
 def _limit(at: Pointer, limit: Limit, *, needed: bool) -> Iterator[Defect]:

@@ -121,11 +121,13 @@ class Limit(Item):
 
 
 class Agreement(Limit):
-    """What a supplier agreed to (R32)."""
+    """What a supplier agreed to (R32). Lazo measures two of the things that can be agreed, `complainants` and
+    `complainants_per_10000` of a `unit` (contracts, orders, contacts), each over `days`; the others are for people to check."""
 
     name: Texts
     since: date
     until: date | None = None
+    days: int = Field(default=30, ge=1, le=366, description="over how many days complainants are counted")
 
 
 class Supplier(Entry):
@@ -224,6 +226,9 @@ class Cause(Coded):
     norm: Code | None = None
     policy: Code | None = None
     supplier: Code | None = None
+    needless_demand: bool = Field(
+        default=False, description="the customer was asked for something that adds nothing for them (R19)"
+    )
 
 
 REFERENCES: Mapping[str, Mapping[str, str]] = {

@@ -15,7 +15,18 @@ Slice = tuple[tuple[str, str], ...]
 
 BASE, PEERS = "touchpoint", "location"
 """Names of the first series and of what places are compared by, in the tables; from before there were others."""
-ATTRIBUTES = ("motive", "cause", "component", "touchpoint", "product", "location", "team", "supplier", "procedure")
+ATTRIBUTES = (
+    "motive",
+    "cause",
+    "component",
+    "touchpoint",
+    "product",
+    "location",
+    "team",
+    "supplier",
+    "procedure",
+    "segment",
+)
 UNSAID = {"motive": "unknown", "cause": "unknown"}
 """A code that says only that it is not known makes no series of its own: what it is about is anything."""
 MARK = "*"
@@ -142,10 +153,11 @@ def named(where: Slice) -> dict[str, str]:
 
 FIRST = series_of(("motive", "touchpoint"))
 PEERED = series_of(("motive", "location"))
-PLACES = frozenset({"touchpoint", "location", "product", "team"})
-"""Attributes whose values open: what comes from there for the first time could not come before."""
+PLACES = frozenset({"touchpoint", "location", "product", "team", "segment"})
+"""Attributes whose values open: what comes from there for the first time could not come before, or was not told apart (whoever begins to
+mark relations as critical has marked none before)."""
 WHY = frozenset({"cause", "component", "procedure"})
 """Attributes that say why, or by what rule: a finding is named by where it is, and its nature says why."""
 DEFAULT = "motive, cause, component, touchpoint, product, location, team, supplier, procedure"
-"""Pairs are for who asks for them: not for what they cost, which is little, but because they tell little sooner than the weekly sweep and
+"""Segments are for who marks relations by them (R57). Pairs are for who asks for them: not for what they cost, which is little, but because they tell little sooner than the weekly sweep and
 motives do, take their share of the false alarms from the others, and more than double the verdicts (docs/adr/0015)."""

@@ -1,4 +1,4 @@
-// Asks classification for the chains, and shows them with the rulebook's names.
+// Asks classification for the chains and for relations at risk, and shows them with the rulebook's names.
 
 const root = /** @type {HTMLElement} */ (document.getElementById("chains"));
 const lang = document.documentElement.lang;
@@ -17,25 +17,31 @@ const named = (dimension, code) => names[dimension]?.[code] ?? names.channel?.[c
 /** @type {string | null} */
 let cursor = null;
 
-/** @param {any} item */
-function row(item) {
+/** A line that begins with its customer, and the cells behind. @param {string} customer @param {string[][]} cells */
+function lined(customer, cells) {
   const line = document.createElement("tr");
   const who = document.createElement("th");
   who.scope = "row";
   const link = document.createElement("a");
-  link.href = `/customers/${encodeURIComponent(item.customer_id)}`;
-  link.textContent = item.customer_id.slice(0, 12);
+  link.href = `/customers/${encodeURIComponent(customer)}`;
+  link.textContent = customer.slice(0, 12);
   who.append(link);
   line.append(who);
-  const path = item.touchpoints.map((/** @type {string} */ code) => named("touchpoint", code)).join(" → ");
-  const last = new Date(item.last_at).toLocaleDateString(dates, { dateStyle: "medium" });
-  for (const [text, kind] of [[named("motive", item.motive), ""], [number(item.contacts), "num"], [number(item.days, 1), "num"], [last, ""], [path, ""]]) {
+  for (const [text, kind] of cells) {
     const cell = document.createElement("td");
-    cell.textContent = text;
+    cell.textContent = text ?? "";
     if (kind) cell.className = kind;
     line.append(cell);
   }
   return line;
+}
+/** @param {string} moment */
+const dayOf = (moment) => new Date(moment).toLocaleDateString(dates, { dateStyle: "medium" });
+
+/** @param {any} item */
+function row(item) {
+  const path = item.touchpoints.map((/** @type {string} */ code) => named("touchpoint", code)).join(" → ");
+  return lined(item.customer_id, [[named("motive", item.motive)], [number(item.contacts), "num"], [number(item.days, 1), "num"], [dayOf(item.last_at)], [path]]);
 }
 
 async function more() {
@@ -64,5 +70,31 @@ async function more() {
   at("more").hidden = !cursor;
 }
 
+/** @type {string | null} */
+let further = null;
+
+/** Relations at risk are of everybody: not of one finding. */
+async function risks() {
+  if (new URLSearchParams(location.search).get("finding")) return;
+  const asked = new URLSearchParams({ limit: "50", ...(further ? { cursor: further } : {}) });
+  const answer = await fetch(`/classification/v1/relations-at-risk?${asked}`, { headers: { "Accept-Language": lang } });
+  const page = await answer.json().catch(() => ({}));
+  if (!answer.ok) {
+    at("told").hidden = false;
+    at("told").textContent = (texts["chains.away"] ?? "").replace("{detail}", page.detail ?? page.title ?? String(answer.status));
+    return;
+  }
+  at("risks").hidden = false;
+  at("risked").textContent = page.customers ? (texts["chains.risk_lead"] ?? "").replace("{answered}", number(page.answered)) : (texts["chains.risk_none"] ?? "");
+  at("risk-table").hidden = !page.customers;
+  /** @param {any} item */
+  const shown = (item) => lined(item.customer_id, [[item.segment ?? "–"], [dayOf(item.last_at)], [item.signals.map((/** @type {any} */ each) => each.sentence).join(" ")]]);
+  at("risk-rows").append(...page.items.map(shown));
+  further = page.next;
+  at("more-risks").hidden = !further;
+}
+
 at("more").addEventListener("click", more);
+at("more-risks").addEventListener("click", risks);
 more();
+risks();

@@ -1,4 +1,4 @@
-// Sends what a person decides about a finding to classification, which owns it, and asks it for precedents and chains.
+// Sends what a person decides about a finding to classification, which owns it, and asks it for precedents, chains and the size of it.
 
 const root = /** @type {HTMLElement} */ (document.getElementById("finding"));
 const lang = document.documentElement.lang;
@@ -120,6 +120,15 @@ ask(`/findings/${id}/precedents`)
     if (found === null) before?.replaceChildren(make("p", "soft", say("finding.precedents_away")));
     else if (!found.items.length) before?.replaceChildren(make("p", "soft", say("finding.precedents_none")));
     else before?.replaceChildren(...found.items.slice(0, 5).map(precedent));
+  });
+
+const size = document.getElementById("dossier");
+ask(`/findings/${id}/dossier`)
+  .catch(() => null)
+  .then((found) => {
+    const list = make("ul", "steps");
+    list.append(...(found?.sentences ?? []).map((/** @type {string} */ words) => make("li", "", words)));
+    size?.replaceChildren(found ? list : make("p", "soft", say("finding.precedents_away")));
   });
 
 const back = document.getElementById("chains");
