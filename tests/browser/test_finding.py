@@ -49,7 +49,7 @@ SAID: dict[str, dict[str, Any]] = {
     "en": {"why": "Of 12 customers above the usual number, 90 % have causes", "with": "It began together with a change: Formulario impreso",
            "confirm": "Confirm", "Confirmed": "Confirmed", "investigate": "Save the investigation", "Investigated": "Investigated",
            "plan": "Plan the action", "Planned": "Action planned", "do": "The action is done", "Done": "Action done", "no": "Not possible",
-           "others": {"joint": ["internet: more customers than usual at pasto", "Its own history"], "chronic": ["at 11 other places", "It did not begin one day"], "gone": ["what was said before was taken back", "is not known"]},
+           "others": {"joint": ["internet: more customers than usual in pasto", "Its own history"], "chronic": ["at 11 other places", "It did not begin one day"], "gone": ["what was said before was taken back", "is not known"]},
            "again": "about 4 more weeks are needed", "undecided": "Undecided", "none": "No customer has come back", "chance": "less than once in 1,000,000"},
 }  # fmt: skip
 
