@@ -25,6 +25,7 @@ NAMED = {
     "supplier": "suppliers",
     "team": "teams",
     "procedure": "procedures",
+    "segment": "segments",
 }
 """Attributes of a slice, and the section of the rulebook that names their values."""
 

@@ -36,6 +36,8 @@ products:
 locations:
   - {code: centre, name: {es: Centro, en: Centre}, parent: town}
   - {code: town, name: {es: Ciudad, en: Town}}
+segments:
+  - {code: regular, name: {es: Habitual, en: Regular}}
 promises:
   - code: promise
     since: 2022-01-01

@@ -40,6 +40,7 @@ from services.classification.domain.sections import (
     Product,
     Promise,
     Route,
+    Segment,
     SeverityEntry,
     Stage,
     Standard,
@@ -95,6 +96,7 @@ SECTIONS = (
     "suppliers",
     "products",
     "locations",
+    "segments",
     "norms",
     "policies",
     "procedures",
@@ -127,6 +129,7 @@ class Rulebook(Item):
     suppliers: list[Supplier] = Field(default_factory=list)
     products: list[Product] = Field(default_factory=list)
     locations: list[Location] = Field(default_factory=list)
+    segments: list[Segment] = Field(default_factory=list)
     norms: list[Norm] = Field(default_factory=list)
     policies: list[Policy] = Field(default_factory=list)
     procedures: list[Procedure] = Field(default_factory=list)

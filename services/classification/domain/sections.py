@@ -148,6 +148,10 @@ class Location(Entry):
     """Where: what a contact's `location` is called by people; a place may lie in another (`parent`)."""
 
 
+class Segment(Entry):
+    """A kind of customer: what a contact's `segment` is called by people."""
+
+
 class Norm(Entry):
     pass
 
