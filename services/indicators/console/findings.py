@@ -99,6 +99,7 @@ async def one_finding(visit: Visit, finding_id: str) -> Values:
         "odds": sorted(found.natures.items(), key=lambda item: (-item[1], item[0]))[:4],
         "reasons": _reasons(visit, found, names),
         "trend": trend,
+        "marks": _marks(visit, found),
         "step": step,
         "baseline": [float(each) for each in found.evaluation.get("baseline") or ()],
         "parameters": sorted((found.evaluation.get("parameters") or {}).items()),
@@ -277,6 +278,16 @@ def _trend(visit: Visit, found: Finding) -> tuple[str, str]:
         "lang": visit.voice.language,
     }
     return (urlencode([*days.items(), *where]), step) if end > start else ("", "")
+
+
+def _marks(visit: Visit, found: Finding) -> str:
+    """What the chart says of its days: since when, and when something was done about it."""
+    zone = visit.voice.zone
+    done = [action["implemented_us"] for action in found.actions.values() if action.get("implemented_us")]
+    at = [("began", found.since), *(("acted", one) for one in done)]
+    return urlencode(
+        [("mark", f"{word}:{instant(one).astimezone(zone).date()}") for word, one in at if one is not None]
+    )
 
 
 def _tree(visit: Visit, found: Finding, names: lists.Names) -> list[Values]:
