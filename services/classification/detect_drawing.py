@@ -178,7 +178,7 @@ class Drawing:
             + "".join(bars)
             + line(self.expected, 'stroke="#1f4e79" stroke-width="1.5"')
             + line(self.upper, 'stroke="#1f4e79" stroke-dasharray="3 3"')
-            + f'<text x="10" y="12">{escape(self.name[:60])}</text>'
+            + f'<text x="10" y="12">{escape(self.name[:30])}</text>'
             + f'<text x="710" y="12" text-anchor="end">{self._say("drawn")}</text>'
             + f'<text x="10" y="26">{top:.0f}</text>'
             + f'<text x="10" y="236">{self.days[0] if self.days else ""}</text>'
