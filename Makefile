@@ -73,6 +73,10 @@ schemas: setup  ## write schemas/ (JSON Schemas, AsyncAPI) again from the catalo
 docs: setup  ## execute the code blocks of docs/
 	$(BIN)/python -m pytest tests/docs $(ARGS)
 
+.PHONY: pictures
+pictures: setup  ## take the pictures of docs/images again from a generated year (minutes; ARGS="ADDRESS KEY" of one that runs)
+	$(BIN)/python -m tests.browser.pictures $(ARGS)
+
 .PHONY: bench
 bench: setup  ## measure; ONLY=M1,M2 runs some; writes bench/results.json
 	$(BIN)/python tests/engines/obtain.py postgres kafka

@@ -45,6 +45,7 @@ class Bounds:
 
     def __init__(self) -> None:
         self._known: set[Key] = set()
+        self._said: set[str] = set()
 
     async def apply(
         self, connection: AsyncConnection, facts: Sequence["Counted"], watched: Sequence[Series]
@@ -64,9 +65,11 @@ class Bounds:
                 continue
             over = set(mine[max(0, most_of(one) - await _count(connection, one.counts)) :])
             if over:
-                logger.warning(
-                    "%s has %d slices already: %d new ones are counted as %r", one.name, most_of(one), len(over), OTHER
-                )
+                if one.name not in self._said:  # once: every batch of an import would say it again
+                    self._said.add(one.name)
+                    logger.warning(
+                        "%s has %d slices already: new ones are counted as %r", one.name, most_of(one), OTHER
+                    )
                 facts = [_moved(fact, one) if own & over else fact for fact, own in zip(facts, keys, strict=True)]
         return list(facts)
 

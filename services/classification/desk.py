@@ -27,6 +27,7 @@ from libs.events.envelope import Event
 from libs.events.ids import natural_id
 from libs.events.store import Cause, Draft, Unit
 from services.classification import tables
+from services.classification.books import Books
 from services.classification.domain import looks
 from services.classification.domain.findings import (
     Command,
@@ -37,6 +38,7 @@ from services.classification.domain.findings import (
     evolve,
     fold,
 )
+from services.classification.domain.rulebook import Rulebook
 from services.classification.teaching import slice_key, teach
 from services.classification.titles import part_title
 from services.classification.waiting import Waiting
@@ -116,14 +118,16 @@ async def _follow(
             if before.status is Status.DISMISSED:
                 await teach(unit, state.finding_id, state.slice, data.by, data.reason, withdrawn=True, cause=cause)
         case FindingSplit():
+            books = Books()
+            book = await books.book(unit.connection, await books.version(unit.connection))
             for identity, where in data.parts.items():
-                await open_finding(unit, _part(state, identity, where, unit), cause)
+                await open_finding(unit, _part(state, identity, where, book, unit), cause)
             unit.schedule(JOIN, state.finding_id, unit.now, {})
         case _:
             pass
 
 
-def _part(state: Finding, identity: str, where: Mapping[str, str], unit: Unit) -> FindingOpened:
+def _part(state: Finding, identity: str, where: Mapping[str, str], book: Rulebook | None, unit: Unit) -> FindingOpened:
     return FindingOpened(
         finding_id=identity,
         slice=dict(where),
@@ -131,7 +135,7 @@ def _part(state: Finding, identity: str, where: Mapping[str, str], unit: Unit) -
         verdict_id=state.verdict_id,
         opened_at=unit.now,
         since=state.since,
-        title=part_title(state.title, state.slice, where),
+        title=part_title(state.title, state.slice, where, book),
         split_from=state.finding_id,
     )
 

@@ -5,8 +5,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from difflib import get_close_matches
 from io import BytesIO
 from pathlib import Path
+from shutil import get_terminal_size
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
@@ -57,6 +59,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "unwritable": ("{path}: no se puede escribir: {detail}", "{path}: cannot be written: {detail}"),
     "no_series": ("no hay ninguna serie «{series}»", "there is no series “{series}”"),
+    "alike": ("; parecidas: {series}", "; alike: {series}"),
     "bad_start": ("--start: «{value}» no es una fecha", "--start: “{value}” is no date"),
     "bad_far": ("--far debe estar entre 0 y 0,5", "--far must be between 0 and 0.5"),
     "bad_episodes": ("--episodes debe ser mayor que 0", "--episodes must be more than 0"),
@@ -176,7 +179,8 @@ def _detect(
     if explain is not None:
         chosen = [place for place, named in enumerate(found.series) if named.name == explain]
         if not chosen:
-            raise _Stop(_say("no_series", series=explain))
+            alike = get_close_matches(explain, [named.name for named in found.series[:10_000]], n=5, cutoff=0.4)
+            raise _Stop(_say("no_series", series=explain) + (_say("alike", series=", ".join(alike)) if alike else ""))
         found.series, among = [found.series[place] for place in chosen], [among[place] for place in chosen]
     summary = _run(found, among, out, freq, since, asked, explain is not None, svg)
     summary |= {"freq": freq, "far": far, "episodes": episodes, "repeated": found.repeated, "read": found.rows}
@@ -222,12 +226,16 @@ def _run(
 
     summary = {"series": len(found.series), "rows": 0, "alarms": 0, "alarmed": 0, "bursts": 0}
     periods = sum(len(named.data.counts) for named in found.series)
+    drawn: list[tuple[Named, Told]] = []
     with _writing(out) as written, _progress("judging", periods) as advance:
         for index, judged in judge(freq, [named.data for named in found.series], asked, advance):
             named, judged = found.series[index], laid_over(judged, among[index])
             written.put(index, _lines(named, freq, since, judged, summary))
             if explain:
-                _explain(named, freq, since, judged, svg)
+                drawn.append((named, judged))
+    # Not within: while a bar is on the terminal, what is written to standard output goes where the bar goes.
+    for named, judged in drawn:
+        _explain(named, freq, since, judged, svg)
     return summary
 
 
@@ -265,7 +273,9 @@ def _explain(named: "Named", freq: str, since: str | None, judged: "Told", svg: 
     from services.classification import detect_drawing
 
     drawing = detect_drawing.Drawing.of(named, freq, since, judged, spanish=_spanish())
-    sys.stdout.write(drawing.terminal())
+    shown = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    colour = shown and not os.environ.get("NO_COLOR")  # https://no-color.org
+    sys.stdout.write(drawing.terminal(get_terminal_size().columns, colour=colour))
     if svg is not None:
         svg.write_text(drawing.svg(), "utf-8")
 

@@ -3,7 +3,9 @@
 A specification carries its data and says nothing of colours: the page (or `draw`) lays its theme over it.
 """
 
-from datetime import UTC, datetime
+from bisect import bisect_right
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from babel.dates import get_day_names, get_month_names, get_period_names
@@ -11,6 +13,8 @@ from babel.dates import get_day_names, get_month_names, get_period_names
 from libs.events.offload import offload
 from services.indicators.console.render import MESSAGES
 from services.indicators.domain.arithmetic import TOO_FEW
+from services.indicators.domain.periods import instant
+from services.indicators.domain.query import Query
 from services.indicators.domain.registry import UNITS
 from services.indicators.views.lists import Bar, Names
 from services.indicators.views.measures import Answer
@@ -33,6 +37,8 @@ _TEXT: Final[dict[str, dict[str, str]]] = {
     "cause": {"es": "Causa", "en": "Cause"},
     "group": {"es": "Grupo", "en": "Group"},
     "unknown": {"es": "sin dato", "en": "not given"},
+    "began": {"es": "empezó", "en": "began"},
+    "acted": {"es": "acción", "en": "action"},
     "pareto": {"es": "Casos por {by}, de mayor a menor, con su acumulado", "en": "Cases by {by}, most first, with their running share"},
 }  # fmt: skip
 
@@ -114,8 +120,35 @@ def _tick(label: str) -> dict[str, int | bool]:
     }  # fmt: skip
 
 
-def series(answer: Answer, names: Names, language: str) -> Spec:
-    """An indicator over its periods: bars for counts, a line with its interval otherwise, stacked shares when split."""
+MARKS: Final = ("began", "acted")
+"""What may be marked on a chart of counts, each with the date on which it was."""
+
+
+def _marked(marks: Sequence[tuple[str, date]], query: Query, x: Spec, language: str) -> list[Spec]:
+    """Layers with a rule at the period of each mark and its word above the drawing, where no bar is; higher where words would meet."""
+    starts, end = query.periods.starts, instant(query.periods.end).astimezone(query.zone).date()
+    layers: list[Spec] = []
+    before, level = len(starts), 0
+    for word, at in sorted(marks, key=lambda mark: mark[1]):
+        if not starts[0] <= at < end:
+            continue
+        place = bisect_right(starts, at) - 1
+        level = level + 1 if layers and 5 * (place - before) < len(starts) else 0
+        before = place
+        row = {"period": wall(query.periods.labels[place]), "word": say(word, language)}
+        text = {"type": "text", "baseline": "bottom", "style": "limit", "strokeWidth": 0, "fontSize": 12}
+        above = {"y": {"value": -3 - 15 * level}, "text": {"field": "word"}}
+        layers += [
+            {"data": {"values": [row]}, "mark": {"type": "rule", "strokeDash": [4, 4], "style": "limit"}, "encoding": {"x": x}},
+            {"data": {"values": [row]}, "mark": text, "encoding": {"x": x, **above}},
+        ]  # fmt: skip
+    return layers
+
+
+def series(answer: Answer, names: Names, language: str, marks: Sequence[tuple[str, date]] = ()) -> Spec:
+    """An indicator over its periods: bars for counts, a line with its interval otherwise, stacked shares when split.
+
+    `marks`: days of which bars of counts are to say something, each with a word of `MARKS`."""
     one, query = answer.indicator, answer.query
     title = one.names[language]
     weight: dict[tuple[str, ...], float] = {}
@@ -188,10 +221,12 @@ def series(answer: Answer, names: Names, language: str) -> Spec:
             "encoding": {"x": x, "y": y, "color": color, "tooltip": tooltip},
         }
     if one.form in {"count", "distinct"}:
-        return spec | {
+        bars = {
             "mark": {"type": "bar", "cornerRadiusEnd": 2},
             "encoding": {"x": _banded(x), "y": y, "tooltip": tooltip},
         }
+        also = _marked(marks, query, _banded(x), language)
+        return spec | ({"layer": [bars, *also]} if also else bars)
     layers: list[Spec] = [{"mark": {"type": "line", "point": {"size": 28}}, "encoding": {"y": y, "tooltip": tooltip}}]
     if one.form != "level":
         band = {"y": {"field": "low", "type": "quantitative", "title": unit}, "y2": {"field": "high"}}

@@ -46,12 +46,12 @@ SAID: dict[str, dict[str, Any]] = {
            "confirm": "Confirmar", "Confirmed": "Confirmado", "investigate": "Guardar la investigación", "Investigated": "Investigado",
            "plan": "Planear la acción", "Planned": "Acción planeada", "do": "La acción está hecha", "Done": "Acción hecha", "no": "No se pudo",
            "others": {"joint": ["internet: más clientes de lo habitual en pasto", "Por su propia historia"], "chronic": ["otros 11 lugares", "No empezó un día"], "gone": ["lo que se dijo antes se retiró", "No se sabe cuántos clientes"]},
-           "again": "hacen falta unas 4 semanas más", "undecided": "Sin decidir", "none": "Ningún cliente ha vuelto", "size": "Clientes: 3. Contactos: 3", "calm": "Ningún cliente da señales", "risk": "Ha vuelto por «Devolución", "chance": "menos de una vez en 1.000.000"},
+           "again": "hacen falta unas 4 semanas más", "undecided": "Sin decidir", "none": "Ningún cliente ha vuelto", "size": "Clientes: 3. Contactos: 3", "calm": "Ningún cliente da señales", "risk": "Ha vuelto por «Devolución", "chance": "menos de una vez en 1.000.000", "loud": "muy a favor", "ended": "Entre el", "began": "empezó"},
     "en": {"why": "Of 12 customers above the usual number, 90 % have causes", "with": "It began together with a change: Formulario impreso",
            "confirm": "Confirm", "Confirmed": "Confirmed", "investigate": "Save the investigation", "Investigated": "Investigated",
            "plan": "Plan the action", "Planned": "Action planned", "do": "The action is done", "Done": "Action done", "no": "Not possible",
-           "others": {"joint": ["internet: more customers than usual at pasto", "Its own history"], "chronic": ["at 11 other places", "It did not begin one day"], "gone": ["what was said before was taken back", "is not known"]},
-           "again": "about 4 more weeks are needed", "undecided": "Undecided", "none": "No customer has come back", "size": "Customers: 3. Contacts: 3", "calm": "No customer shows it", "risk": "Came back over 'Refund", "chance": "less than once in 1,000,000"},
+           "others": {"joint": ["internet: more customers than usual in pasto", "Its own history"], "chronic": ["at 11 other places", "It did not begin one day"], "gone": ["what was said before was taken back", "is not known"]},
+           "again": "about 4 more weeks are needed", "undecided": "Undecided", "none": "No customer has come back", "size": "Customers: 3. Contacts: 3", "calm": "No customer shows it", "risk": "Came back over 'Refund", "chance": "less than once in 1,000,000", "loud": "strongly for", "ended": "Between", "began": "began"},
 }  # fmt: skip
 
 
@@ -135,6 +135,9 @@ async def test_a_finding_is_read_decided_and_acted_on_without_any_statistics_R09
     assert words["why"] in reasons
     assert words["with"] in reasons
     assert "{" not in await page.locator("main").inner_text()
+    assert words["loud"] in reasons
+    assert words["ended"] in await page.locator(".plain").inner_text()
+    assert words["began"] in await page.locator("figure.chart").inner_text()
     await expect(page.locator("#dossier")).to_contain_text(words["size"])  # R04
     assert await page.locator(".contact blockquote").count() == 3
     stage = page.locator('.stages [aria-current="step"]')

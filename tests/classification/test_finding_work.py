@@ -170,6 +170,22 @@ async def test_of_two_people_who_confirm_at_once_one_wins_and_the_other_is_told(
         assert (await do(run, "assign", {"owner": "ana"}, **once)).json() == first.json()
 
 
+async def test_what_was_dismissed_unconfirmed_and_reopened_is_still_to_be_confirmed_and_the_conflict_names_somebody() -> (
+    None
+):
+    """Nobody had confirmed it, and yet whoever did was told that "" had confirmed it otherwise."""
+    async with world() as (run, _):
+        await opened(run)
+        await do(run, "dismiss", {"by": "ana", "reason": "no"})
+        await do(run, "reopen", {"by": "ana", "reason": "it was real"})
+        first = await do(run, "confirm", {"by": "luis", "nature": "norm"})
+        assert (first.status_code, first.json()["confirmed_by"], first.json()["nature"]) == (200, "luis", "norm")
+        assert first.json()["status"] == "confirmed"
+        second = await do(run, "confirm", {"by": "eva", "nature": "human"})
+        assert (second.status_code, "luis" in second.json()["detail"]) == (409, True)
+        await equal_to_their_folds(run)
+
+
 WRONG: list[tuple[list[dict[str, Any]], str, str, str]] = [
         ([], "five_whys", "/nodes", "tree-empty"),
         ([{"node_id": "1", "text": "a", "parent": "9"}], "five_whys", "/nodes/0/parent", "tree-parent"),

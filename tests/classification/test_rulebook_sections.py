@@ -31,6 +31,13 @@ suppliers:
   - code: guards
     name: {es: Guardias, en: Guards}
     agreements: [{name: {es: Puntualidad, en: Punctuality}, since: 2022-01-01, measure: late-shifts, at_most: 1}]
+products:
+  - {code: lunch, name: {es: Almuerzo, en: Lunch}}
+locations:
+  - {code: centre, name: {es: Centro, en: Centre}, parent: town}
+  - {code: town, name: {es: Ciudad, en: Town}}
+segments:
+  - {code: regular, name: {es: Habitual, en: Regular}}
 promises:
   - code: promise
     since: 2022-01-01

@@ -175,7 +175,7 @@ async def test_bad_requests_elsewhere_are_problems_too(site: Site) -> None:
         ("charts/csat.exe", 404), ("pareto?by=colour", 422), ("export?format=exe", 422), ("interactions?where[verdict]=x", 422),
         ("indicators/csat/events?period=1999-01-01", 422), ("indicators/csat/events?cursor=abc", 400),
         ("indicators/csat/events?part=half", 422), ("interactions?limit=100000", 422), ("customers/x/timeline?days=3", 422),
-        ("indicators/csat?from=2026-01-01&from=2026-01-02", 422),
+        ("indicators/csat?from=2026-01-01&from=2026-01-02", 422), ("charts/csat?mark=began:soon", 422), ("charts/csat?mark=x:2026-01-01", 422),
     ):  # fmt: skip
         answer = await site.client.get(f"{BASE}/{path}", headers=ENGLISH)
         assert answer.status_code == status, (path, answer.text)
@@ -296,6 +296,24 @@ async def test_charts_are_specifications_svg_and_png(site: Site) -> None:
         assert svg.text.count("<path") > 3, name
     png = await site.client.get(f"{BASE}/charts/pareto.png", params=RANGE)
     assert png.content.startswith(b"\x89PNG")
+
+
+async def test_a_chart_of_counts_marks_when_something_began_and_when_it_was_acted_upon(site: Site) -> None:
+    """The words stand above the bars, one above the other where they would meet; a day outside the chart is not marked."""
+    asked = {**RANGE, "granularity": "week", "lang": "es"}
+    weeks = [row["period"] for row in (await site.client.get(f"{BASE}/charts/complaints_received", params=asked)).json()["data"]["values"]]  # fmt: skip
+    marks = [f"acted:{weeks[2][:10]}", f"began:{weeks[1][:10]}", f"acted:{weeks[-1][:10]}", "began:1999-01-01"]
+    spec = (await site.client.get(f"{BASE}/charts/complaints_received", params={**asked, "mark": marks})).json()
+    rows = [layer["data"]["values"][0] for layer in spec["layer"][1:]]
+    assert [(row["period"], row["word"]) for row in rows[::2]] == [
+        (weeks[1], "empezó"),
+        (weeks[2], "acción"),
+        (weeks[-1], "acción"),
+    ]
+    assert [layer["encoding"]["y"]["value"] for layer in spec["layer"][2::2]] == [-3, -18, -3]
+    drawn = await site.client.get(f"{BASE}/charts/complaints_received.svg", params={**asked, "mark": marks})
+    assert ">empezó<" in drawn.text
+    assert (await site.client.get(f"{BASE}/charts/csat", params={**asked, "mark": marks})).status_code == 200
 
 
 async def test_exports_are_csv_and_cannot_become_formulas(site: Site) -> None:

@@ -133,9 +133,10 @@ def decide(state: Finding | None, command: Command, now: datetime) -> Sequence[E
 
 def _confirm(state: Finding, command: Confirm, now: datetime) -> Sequence[EventData]:
     changed = command.nature is not None and command.nature is not state.nature
-    if state.status is not Status.OPENED and state.open:
+    # Dismissed before anybody had confirmed it, and reopened: it stands as confirmed, and yet nobody has said of what nature it is.
+    if state.confirmed_by is not None and state.status is not Status.OPENED and state.open:
         if changed:
-            values = {"by": state.confirmed_by or "", "nature": state.nature.value}
+            values = {"by": state.confirmed_by, "nature": state.nature.value}
             raise Refused("confirmed_otherwise", "/nature", values=values)
         return ()
     must(state, state.open)

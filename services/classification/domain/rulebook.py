@@ -30,14 +30,17 @@ from services.classification.domain.sections import (
     Item,
     KindEntry,
     Language,
+    Location,
     Motive,
     Norm,
     Pillar,
     Policy,
     Procedure,
     ProcedureVersion,
+    Product,
     Promise,
     Route,
+    Segment,
     SeverityEntry,
     Stage,
     Standard,
@@ -91,6 +94,9 @@ SECTIONS = (
     "stages",
     "touchpoints",
     "suppliers",
+    "products",
+    "locations",
+    "segments",
     "norms",
     "policies",
     "procedures",
@@ -121,6 +127,9 @@ class Rulebook(Item):
     stages: list[Stage] = Field(default_factory=list)
     touchpoints: list[Touchpoint] = Field(default_factory=list)
     suppliers: list[Supplier] = Field(default_factory=list)
+    products: list[Product] = Field(default_factory=list)
+    locations: list[Location] = Field(default_factory=list)
+    segments: list[Segment] = Field(default_factory=list)
     norms: list[Norm] = Field(default_factory=list)
     policies: list[Policy] = Field(default_factory=list)
     procedures: list[Procedure] = Field(default_factory=list)

@@ -142,6 +142,18 @@ class Supplier(Entry):
             yield ("agreements", index), agreement
 
 
+class Product(Entry):
+    """What is sold: what a contact's `product` is called by people."""
+
+
+class Location(Entry):
+    """Where: what a contact's `location` is called by people; a place may lie in another (`parent`)."""
+
+
+class Segment(Entry):
+    """A kind of customer: what a contact's `segment` is called by people."""
+
+
 class Norm(Entry):
     pass
 

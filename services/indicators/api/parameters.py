@@ -110,6 +110,21 @@ def choice(params: QueryParams, name: str, allowed: Iterable[str], default: str)
     return text
 
 
+def marks_of(params: QueryParams, words: Iterable[str]) -> list[tuple[str, date]]:
+    """`mark=word:YYYY-MM-DD`, any number of times: what to mark on a chart, and when. Raises Wrong."""
+    found = []
+    for text in params.getlist("mark"):
+        word, _, day = text.partition(":")
+        if word not in words:
+            raise Wrong("mark", "not-allowed", one_of([f"{each}:YYYY-MM-DD" for each in words]))
+        try:
+            found.append((word, date.fromisoformat(day)))
+        except ValueError:
+            said = Words(f"{day[:20]!r} is no date", f"«{day[:20]}» no es una fecha")
+            raise Wrong("mark", "not-a-time", said) from None
+    return found
+
+
 def _split(params: QueryParams) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
     plain: list[tuple[str, str]] = []
     where: dict[str, list[str]] = {}

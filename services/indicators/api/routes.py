@@ -1,6 +1,7 @@
 """`/indicators/v1`: numbers, what is behind them, lists, timelines, charts, exports."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import date
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -18,6 +19,7 @@ from services.indicators.api.parameters import (
     choice,
     documented,
     instant_of,
+    marks_of,
     query_of,
     single,
     unknown,
@@ -324,7 +326,14 @@ async def _timeline(
     "/charts/{name}",
     tags=["charts"],
     summary="A chart",
-    openapi_extra=documented(also={"theme": "light or dark", "by": "dimension of the Pareto", "lang": "es or en"}),
+    openapi_extra=documented(
+        also={
+            "theme": "light or dark",
+            "by": "dimension of the Pareto",
+            "mark": "what to mark and when, e.g. began:2026-03-17 or acted:2026-05-28; may repeat",
+            "lang": "es or en",
+        }
+    ),
 )
 async def chart(
     request: Request, name: str, principal: Principal = Depends(READ), desk: Reads = Depends(reads)
@@ -342,14 +351,15 @@ async def chart(
                 "los gráficos son .svg, .png o, sin terminación, una especificación Vega-Lite",
             ),
         )
-    query = _question(request, desk, "theme", "by", whole=base == "pareto")
+    query = _question(request, desk, "theme", "by", "mark", whole=base == "pareto")
     try:
+        marks = marks_of(request.query_params, charts.MARKS)
         theme = choice(request.query_params, "theme", ("light", "dark"), "light")
         by = choice(request.query_params, "by", DIMENSIONS, "motive")
     except Wrong as wrong:
         raise Problem.fields([wrong.error]) from None
     language = negotiate(request)
-    spec = await specification(desk, base, query, by, language)
+    spec = await specification(desk, base, query, by, language, marks)
     if form == "json":
         return JSONResponse(spec, headers={"Cache-Control": "no-store"})
     drawn = await charts.draw(spec, form, theme)
@@ -358,7 +368,9 @@ async def chart(
     )
 
 
-async def specification(desk: Reads, name: str, query: Query, by: str, language: str) -> dict[str, Any]:
+async def specification(
+    desk: Reads, name: str, query: Query, by: str, language: str, marks: Sequence[tuple[str, date]] = ()
+) -> dict[str, Any]:
     """The Vega-Lite specification of a chart. Problem 404 for a name that is none."""
     async with desk.open() as (connection, t):
         if name == "pareto":
@@ -368,7 +380,7 @@ async def specification(desk: Reads, name: str, query: Query, by: str, language:
         chosen = _known(name)
         answer = await measure(connection, t, chosen, query, holidays_of, minimum=desk.settings.minimum)
         _, names = await lists.names(connection, t, query.rulebook)
-    return charts.series(answer, names, language)
+    return charts.series(answer, names, language, marks)
 
 
 @router.get("/findings", tags=["lists"], summary="Findings as this service knows them", openapi_extra=_AS_OF)

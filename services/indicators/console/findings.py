@@ -18,6 +18,7 @@ from services.indicators.console.shared import (
     finding_of,
     opened_words,
     whole,
+    window_of,
 )
 from services.indicators.domain.findings import Finding
 from services.indicators.domain.periods import instant
@@ -27,6 +28,8 @@ from services.indicators.views.scope import findings
 
 STAGES = ("opened", "confirmed", "investigated", "action_planned", "implemented", "judged", "closed")
 NEWEST = 5
+WEEKLY = 500
+"""Days a chart shows week by week; more would be bars too thin to tell apart."""
 COMPONENTS = ("product", "procedures", "facilities", "systems", "information", "people")
 NATURES = ("procedure", "norm", "explanation", "human", "supplier", "system", "product")
 COMMANDS: Mapping[str, tuple[str, ...]] = {
@@ -78,12 +81,9 @@ async def one_finding(visit: Visit, finding_id: str) -> Values:
         }
     opened = await opened_words(visit, rows)
     one = finding_of(visit, found, names)
-    shown = [fact for fact in found.history if fact.what != "finding.joined"]
     joined = [fact for fact in found.history if fact.what == "finding.joined" and fact.data.get("interaction_ids")]
-    history = [
-        {"at": fact.at, "what": voice.maybe("event", fact.what), "by": voice.maybe("by", fact.data["by"]) if fact.data.get("by") else None, "reason": _reason(visit, fact.data), "verdict": _word(visit, fact.data)}
-        for fact in shown
-    ]  # fmt: skip
+    history = _history(visit, found)
+    trend, step = _trend(visit, found)
     wanted = ("do.", "finding.", "same.", "judgement.", "nature.", "phase.", "motive.", "touchpoint.", "channel.")
     return {
         "charts": True,
@@ -98,7 +98,9 @@ async def one_finding(visit: Visit, finding_id: str) -> Values:
         "nature": {"code": found.nature, "named_by": found.named_by},
         "odds": sorted(found.natures.items(), key=lambda item: (-item[1], item[0]))[:4],
         "reasons": _reasons(visit, found, names),
-        "trend": _trend(visit, found),
+        "trend": trend,
+        "marks": _marks(visit, found),
+        "step": step,
         "baseline": [float(each) for each in found.evaluation.get("baseline") or ()],
         "parameters": sorted((found.evaluation.get("parameters") or {}).items()),
         "items": [contact_of(visit, row, names, opened) for row in rows],
@@ -141,17 +143,20 @@ def _plain(visit: Visit, found: Finding) -> list[str]:
     voice, e = visit.voice, found.evaluation
     if not e:
         return []
-    start, end = (datetime.fromisoformat(e[name]) for name in ("window_start", "window_end"))
+    first, last = window_of(voice, e)
     given = e.get("parameters") or {}
     # A chronic slice has no history without the failure: it is compared with its peers, and that has to be said.
     chronic = str(e.get("method") or "").startswith("funnel")
     compared = "" if not chronic else "_rate" if given.get("by_rate") else "_share"
+    if not chronic and e["observed"] <= e["upper"]:
+        # So many can come in so few days by chance: what is rare is that it goes on, and that has to be said instead.
+        compared = "_lasting"
     told = [
         voice.t(
             f"finding.explain{compared}",
             peers=voice.n(given.get("peers") or 0),
-            start=voice.day(start),
-            end=voice.day(end),
+            start=voice.day(first),
+            end=voice.day(last),
             customers=voice.n(e["customers"]),
             contacts=voice.n(e["contacts"]),
             expected=voice.n(e["expected"], 1),
@@ -159,6 +164,8 @@ def _plain(visit: Visit, found: Finding) -> list[str]:
             observed=voice.n(e["observed"]),
         )
     ]
+    if e["observed"] > e["customers"]:
+        told.append(voice.t("finding.explain_again", n=voice.n(e["observed"])))
     if e.get("expected") and e["observed"] > e["expected"]:
         told.append(voice.t("finding.explain_times", times=voice.n(e["observed"] / e["expected"], 1)))
     if chronic:
@@ -168,7 +175,7 @@ def _plain(visit: Visit, found: Finding) -> list[str]:
         # A power of ten below it: an honest bound, and a number that people know how to read.
         rounded = 10 ** min(9, len(str(int(1 / chance))) - 1)
         told.append(voice.t("finding.chance", n=voice.n(rounded)))
-    told.append(voice.t("finding.means.withdrawn" if given.get("withdrawn") else f"finding.means.{found.verdict}"))
+    told.append(voice.t(f"finding.means.{_meaning(found, given)}"))
     if found.verdict == "not_enough_evidence":
         told += [
             voice.t(f"finding.{name}", n=voice.n(given[name]))
@@ -184,6 +191,48 @@ def _plain(visit: Visit, found: Finding) -> list[str]:
     return told
 
 
+def _meaning(found: Finding, given: Mapping[str, Any]) -> str:
+    """What the verdict comes to: a person's word goes before the monitor's."""
+    if given.get("withdrawn"):
+        return "withdrawn"
+    return "dismissed" if found.phase == "dismissed" and found.verdict == "systemic" else str(found.verdict)
+
+
+STRONG, CLEAR = 3.0, 1.0
+"""Log-odds from which a piece of evidence speaks loudly (twenty to one), or plainly (nearly three to one)."""
+
+
+def _strength(weight: float) -> str:
+    if not weight:
+        return "neutral"
+    size = "strong" if abs(weight) >= STRONG else "clear" if abs(weight) >= CLEAR else "weak"
+    return f"{'for' if weight > 0 else 'against'}.{size}"
+
+
+def _history(visit: Visit, found: Finding) -> list[Values]:
+    """What happened, as it happened; the same verdict on and on is one line."""
+    voice = visit.voice
+    shown: list[Values] = []
+    for fact in sorted(found.history, key=lambda one: one.at):
+        if fact.what == "finding.joined":
+            continue
+        line: Values = {
+            "at": fact.at,
+            "what": voice.maybe("event", fact.what),
+            "by": voice.maybe("by", fact.data["by"]) if fact.data.get("by") else None,
+            "reason": _reason(visit, fact.data),
+            "verdict": _word(visit, fact.data),
+            "times": 1,
+        }
+        before = shown[-1] if shown else None
+        if before and fact.what == "verdict.reached" and (before["what"], before["verdict"]) == (line["what"], line["verdict"]):  # fmt: skip
+            before["times"] += 1
+            before["last"] = fact.at
+            continue
+        shown.append(line)
+    return shown
+
+
 def _reasons(visit: Visit, found: Finding, names: lists.Names) -> list[Values]:
     """Each piece of evidence as a sentence, with its weight for the nature that was named."""
     voice = visit.voice
@@ -193,6 +242,8 @@ def _reasons(visit: Visit, found: Finding, names: lists.Names) -> list[Values]:
         share = f"{voice.n(100 * term['value'], 0)} %"
         if kind == "causes":
             detail = voice.maybe("nature", detail)
+        elif kind == "supplier" and detail:
+            detail = code_name(voice, documents.section_of(names, "supplier"), "supplier", detail)
         values = {
             "of": voice.n(round(term["of"])),
             "share": share,
@@ -201,29 +252,42 @@ def _reasons(visit: Visit, found: Finding, names: lists.Names) -> list[Values]:
         }
         if kind == "supplier" and not detail:
             text = voice.t("reason.no_supplier", of=values["of"])
-        elif kind == "change" and term["value"] < 1:
-            text = voice.t("reason.change_before", what=values["what"])
+        elif kind == "change" and term["value"] < 1.5:
+            text = voice.t("reason.change_before" if term["value"] < 1 else "reason.change_next", what=values["what"])
         else:
             text = voice.t(f"reason.{kind}", **values)
         weights = term.get("weights") or {}
         weight = float(weights.get(found.nature, 0.0))
-        shown.append({"text": text, "weight": weight, "width": min(100.0, abs(weight) / 5 * 100)})
+        said = voice.t(f"finding.{_strength(weight)}")
+        shown.append({"text": text, "weight": weight, "said": said, "width": min(100.0, abs(weight) / 5 * 100)})
     return shown
 
 
-def _trend(visit: Visit, found: Finding) -> str:
+def _trend(visit: Visit, found: Finding) -> tuple[str, str]:
+    """The question of the chart, and by what it counts: from two months before it began until today, or a while after its end."""
     where = [(f"where[{name}]", value) for name, value in found.slice.items() if name in DIMENSIONS]
     if found.since is None:
-        return ""
-    start = instant(found.since) - timedelta(days=60)
-    end = min(visit.desk.clock.now(), instant(found.since) + timedelta(days=240))
+        return "", ""
+    start, now = instant(found.since) - timedelta(days=60), visit.desk.clock.now()
+    end = now if found.ended_at is None else min(now, instant(found.ended_at) + timedelta(days=60))
+    step = "week" if (end - start).days <= WEEKLY else "month"
     days = {
         "from": start.date().isoformat(),
         "to": end.date().isoformat(),
-        "granularity": "week",
+        "granularity": step,
         "lang": visit.voice.language,
     }
-    return urlencode([*days.items(), *where]) if end > start else ""
+    return (urlencode([*days.items(), *where]), step) if end > start else ("", "")
+
+
+def _marks(visit: Visit, found: Finding) -> str:
+    """What the chart says of its days: since when, and when something was done about it."""
+    zone = visit.voice.zone
+    done = [action["implemented_us"] for action in found.actions.values() if action.get("implemented_us")]
+    at = [("began", found.since), *(("acted", one) for one in done)]
+    return urlencode(
+        [("mark", f"{word}:{instant(one).astimezone(zone).date()}") for word, one in at if one is not None]
+    )
 
 
 def _tree(visit: Visit, found: Finding, names: lists.Names) -> list[Values]:
@@ -265,7 +329,7 @@ def _action(visit: Visit, action: Mapping[str, Any]) -> Values:
     voice = visit.voice
 
     def percent(ratio: float | None) -> str:
-        return "–" if ratio is None else f"{voice.n(100 * ratio)} %"
+        return "–" if ratio is None else f"{voice.n(100 * ratio, 0)} %"
 
     goal = float(action.get("expected_ratio") or 0)
     days = action.get("window_days")

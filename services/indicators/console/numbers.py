@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from math import ceil, floor
 from typing import Any
 from urllib.parse import urlencode
 
@@ -74,12 +75,18 @@ def _tile(visit: Visit, one: Indicator, now: Measured, before: Measured, link: s
         "unit": UNITS[one.unit][voice.language],
         "shows_unit": isinstance(now.value, int | float) and one.form not in {"count", "distinct", "level"},
         "of": _made_of(visit, one, now),
-        "interval": voice.t("tile.interval", low=voice.n(now.low), high=voice.n(now.high))
-        if now.low is not None
-        else "",
+        "interval": _interval(visit, one, now),
         "change": change,
         "link": link,
     }
+
+
+def _interval(visit: Visit, one: Indicator, m: Measured) -> str:
+    """Between what bounds it is; of people and cases in whole ones, outwards."""
+    if m.low is None or m.high is None:
+        return ""
+    low, high = (floor(m.low), ceil(m.high)) if one.form in {"count", "distinct"} else (m.low, m.high)
+    return visit.voice.t("tile.interval", low=visit.voice.n(low), high=visit.voice.n(high))
 
 
 def _apart(one: Measured, other: Measured) -> bool:
@@ -202,7 +209,14 @@ async def number(visit: Visit, code: str) -> Values:
         "from": query.periods.starts[0].isoformat(),
         "to": instant(query.periods.end - 1).astimezone(query.zone).date().isoformat(),
         "granularity": visit.request.query_params.get("granularity", "day"),
-        "where": [(name, voice.maybe("dimension", name), values) for name, values in query.where.items()],
+        "where": [
+            (
+                name,
+                voice.maybe("dimension", name),
+                [(value, code_name(voice, documents.section_of(names, name), name, value)) for value in values],
+            )
+            for name, values in query.where.items()
+        ],
         "query": urlencode([*rest(visit, "lang"), ("lang", voice.language)]),
         "indicators": [(code, each.names[voice.language]) for code, each in INDICATORS.items()],
     }

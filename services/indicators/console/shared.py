@@ -1,8 +1,8 @@
 """What the pages share: who asks, the days they are about, and the words for what is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 from urllib.parse import urlencode
 
@@ -169,11 +169,26 @@ def behind(found: Finding) -> list[str]:
     return sorted(found.contacts) or list(found.interaction_ids)
 
 
+def window_of(voice: Voice, evaluation: Mapping[str, Any]) -> tuple[date, date]:
+    """First and last day that a verdict looked at, as the monitor parted its days: by its own midnights, which the console's zone need
+    not share. The end of a window is the midnight after its last day."""
+    start, end = (datetime.fromisoformat(evaluation[name]) for name in ("window_start", "window_end"))
+    zone: tzinfo = voice.zone
+    if start.astimezone(zone).time() != time() and start.astimezone(UTC).time() == time():
+        zone = UTC
+    return start.astimezone(zone).date(), (end - timedelta(microseconds=1)).astimezone(zone).date()
+
+
+ORDER = ("motive", "cause", "component", "product", "procedure", "supplier", "team", "touchpoint", "location")
+"""In which the values of a slice are told: what, who, where."""
+
+
 def finding_of(visit: Visit, one: Finding, names: lists.Names) -> Values:
     voice = visit.voice
     e = one.evaluation
     where = [
-        (voice.maybe("dimension", name), code_name(voice, documents.section_of(names, name), name, value)) for name, value in one.slice.items()
+        (voice.maybe("dimension", name), code_name(voice, documents.section_of(names, name), name, value))
+        for name, value in sorted(one.slice.items(), key=lambda item: (ORDER.index(item[0]) if item[0] in ORDER else -1, item[0]))
     ]  # fmt: skip
     title = one.title.get(voice.language) or " · ".join(value for _, value in where) or one.finding_id
     observed, expected_ = e.get("observed"), e.get("expected")
@@ -191,8 +206,7 @@ def finding_of(visit: Visit, one: Finding, names: lists.Names) -> Values:
         "ended_at": one.ended_at,
         "owner": one.owner,
         "e": e,
-        "window_start": datetime.fromisoformat(e["window_start"]) if e.get("window_start") else None,
-        "window_end": datetime.fromisoformat(e["window_end"]) if e.get("window_end") else None,
+        "window": window_of(voice, e) if e.get("window_start") else None,
         "times": observed / expected_ if observed is not None and expected_ else None,
         "contacts": len(behind(one)),
         "phase": one.phase,

@@ -2,6 +2,12 @@
 
 import csv
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,6 +17,8 @@ from typer.testing import CliRunner
 
 from services.__main__ import _plug_in, app
 from services.classification.counts_file import ordinal_of, read, relative
+from services.classification.detect_drawing import Drawing
+from services.classification.domain.detection.engine import Asked, judge
 
 RUNNER = CliRunner()
 _plug_in()
@@ -155,6 +163,82 @@ def test_a_series_is_explained_on_the_terminal_and_as_a_drawing(tmp_path: Path) 
     drawn = (tmp_path / "s0.svg").read_text("utf-8")
     assert drawn.startswith("<svg")
     assert drawn.count("<rect") == 180
+
+
+@pytest.mark.parametrize(
+    ("counts", "exposure"),
+    [
+        ([0] * 400, None),
+        ([7], None),
+        ([20, 18, 22, 19, 21] * 50 + [0] * 150, None),
+        ([20, 18, 22, 19, 21] * 60, ["", "0", *["1000"] * 8] * 30),
+    ],
+    ids=["all zeros", "one row", "a series that stops", "exposure zero or missing for some days"],
+)
+def test_odd_series_are_taken_and_say_nothing(tmp_path: Path, counts: list[int], exposure: list[str] | None) -> None:
+    shown = exposure or [""] * len(counts)
+    lines = [
+        f"a,{date(2024, 1, 1) + timedelta(days=day)},{count},{shown[day]}\n"
+        # Beside it one that began long ago, so that a series ends or begins inside the file's dates.
+        f"b,{date(2023, 12, 1) + timedelta(days=day)},{3 + day % 2},\n"
+        for day, count in enumerate(counts)
+    ]
+    code, output, rows = detect(written(tmp_path, "series,date,count,exposure\n" + "".join(lines)))
+    assert (code, len(rows)) == (0, 2 * len(counts))
+    assert " 0 alarmed in 0 series; 0 isolated rises" in output
+    assert [int(row["count"]) for row in rows if row["series"] == "a"] == counts
+
+
+def test_a_drawing_fits_the_terminal_says_its_marks_and_is_coloured_only_where_asked(tmp_path: Path) -> None:
+    path = written(tmp_path, "series,date,count,customers\n" + "\n".join(streams()))
+    named = read(path, "day").series[0]
+    told = next(iter(judge("day", [named.data], Asked(0.01, None, ()))))[1]
+    for spanish, said in ((False, "cases, "), (True, "casos, se esperaban ")):
+        drawing = Drawing.of(named, "day", None, told, spanish=spanish)
+        for width in (80, 120):
+            text = drawing.terminal(width)
+            assert max(len(line) for line in text.splitlines()) <= width
+            assert said in text
+            assert ("cada barra son" if spanish else "each bar stands for") in text
+            assert "\x1b" not in text
+            coloured = drawing.terminal(width, colour=True)
+            assert "\x1b[31m" in coloured
+            assert re.sub(r"\x1b\[\d+m", "", coloured) == text
+        assert bool(re.search(r"\d,\d", text)) is spanish
+    quiet = replace(drawing, alarms=[False] * len(drawing.days), kinds=[0] * len(drawing.days))
+    assert "sin alarmas ni subidas aisladas" in quiet.terminal()
+
+
+def test_a_drawing_from_a_day_after_the_last_one_shows_no_earlier_days(tmp_path: Path) -> None:
+    path = written(tmp_path, "series,date,count\na,2024-01-01,5\na,2024-01-02,4\n")
+    code, output, _ = detect(path, "--explain", "a", "--start", "2025-01-01")
+    assert code == 0
+    assert "there are no dates to show" in output
+    assert "█" not in output
+
+
+def test_a_series_that_is_not_there_is_told_with_those_called_alike(tmp_path: Path) -> None:
+    code, output, _ = detect(written(tmp_path, "series,date,count\nbilling,2024-01-01,5\n"), "--explain", "biling")
+    assert code == 1
+    assert output.strip() == "lazo: there is no series “biling”; alike: billing"
+
+
+def test_a_drawing_goes_to_standard_output_also_when_progress_is_on_the_terminal(tmp_path: Path) -> None:
+    """The bar of the terminal took what was written while it stood: `--explain s > file` left the file empty."""
+    path = written(tmp_path, "series,date,count\n" + "".join(f"a,2024-01-{day:02d},3\n" for day in range(1, 29)))
+    main, terminal = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "services", "detect", str(path), "--explain", "a"],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        env=os.environ | {"TERM": "xterm"},
+        check=True,
+        timeout=60,
+    )
+    os.close(terminal)
+    os.close(main)
+    assert "█" in done.stdout.decode()
+    assert "no alarm and no isolated burst" in done.stdout.decode()
 
 
 def test_a_missing_exposure_is_as_it_last_was_and_a_zero_beside_a_count_is_missing() -> None:
