@@ -120,5 +120,5 @@ def _episode(one: Episode) -> list[Any]:
 def _back(held: list[Any]) -> Episode:
     start, verdict, decided, last_alarm, numbers, ended = held
     *own, borrowed = numbers
-    known = Numbers(*own, borrowed=None if borrowed is None else Borrowed(*borrowed))
+    known = Numbers(*[*own, None if borrowed is None else Borrowed(*borrowed)])
     return Episode(start, Verdict(verdict), decided, last_alarm, known, ended)

@@ -21,7 +21,7 @@ from services.classification.domain.slices import Series, Slice
 from services.classification.domain.watch import Sums, Watch
 
 PIECE = 20_000
-"""Rows: 30 ms of a thread."""
+"""Rows that are held as such at once."""
 
 
 async def load(

@@ -304,8 +304,10 @@ class Slowly:
             borrowed = said["evaluation"]["borrowed"]
             if borrowed is not None and bool(said["evaluation"]["parameters"]["repeats_lane"]) == repeats:
                 key = name_of(said["slice"])
-                numbers = [borrowed[name] for name in ("level", "weight", "dispersion", "dispersion_weight", "slices")]
-                stated[key] = Taken(*numbers, kin=borrowed["kin"])
+                numbers = [
+                    borrowed[name] for name in ("level", "weight", "dispersion", "dispersion_weight", "slices", "kin")
+                ]
+                stated[key] = Taken(*numbers)
                 self.begins[key] = (date.fromisoformat(borrowed["begins"]) - self.monday).days
         self.told: dict[tuple[str, ...], list[Day]] = judged(
             series[False],

@@ -36,9 +36,9 @@ def failing(seed: int) -> list[InteractionClassified]:
     for day in range(LENGTH):
         usual = WEEK[day % 7]
         for _ in range(rng.poisson(40 * usual)):
-            add(day, rng.choice(8, p=motives), rng.choice(6, p=POINTS), rng.choice(5, p=PRODUCTS), rng.integers(8))
+            add(day, rng.choice(8, p=motives), rng.choice(6, p=POINTS), rng.choice(5, p=PRODUCTS), int(rng.integers(8)))
         more = rng.poisson(80 * motives[0] * SHARE * usual) if day >= BEGINS else 0
-        for product, place in [(rng.choice(5, p=PRODUCTS), rng.integers(8)) for _ in range(more)]:
+        for product, place in [(rng.choice(5, p=PRODUCTS), int(rng.integers(8))) for _ in range(more)]:
             add(day, 0, 0, product, place)
     return found
 

@@ -129,7 +129,9 @@ def counted(tally: Tally, where: Mapping[str, str], monday: date) -> float:
     if compared is None:
         return 0.0
     places = [(tally.dimensions.index(name), value) for name, value in where.items() if name in tally.dimensions]
-    inside = [number for number in compared[0] if all(tally.leaves[number][at] == value for at, value in places)]
+    inside = [
+        number for number in compared[0].tolist() if all(tally.leaves[number][at] == value for at, value in places)
+    ]
     return float(tally.counts[tally.number(monday), inside].sum())
 
 
@@ -148,7 +150,7 @@ def _compared(tally: Tally, monday: date) -> tuple[Codes, Codes, Array] | None:
         return None
     held = np.flatnonzero(past.any(axis=0) | (tally.counts[week] > 0))
     lately = tally.counts[week - GAP : week + 1, held].sum(axis=0)
-    gone = unknown(tally.dimensions, [tally.leaves[number] for number in held], past[:, held], lately, 7)
+    gone = unknown(tally.dimensions, [tally.leaves[number] for number in held.tolist()], past[:, held], lately, 7)
     told = settled(past, gone, LEAST_WINDOWS)
     held, gone = held[told], gone[told]
     return (held, gone, past[:, held]) if len(held) else None
