@@ -7,17 +7,19 @@ were tampered with are numbers at worst.
 import io
 import json
 import zipfile
+from dataclasses import astuple
 from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 
 from libs.events.catalogue.findings import Verdict
+from services.classification.domain.borrowing import Borrowed
 from services.classification.domain.episodes import Episode, Numbers
 from services.classification.domain.judges import Judges
 from services.classification.domain.watch import Watch
 
-VERSION = 3
+VERSION = 4
 """Of this form. Another one is ignored, and made anew."""
 
 
@@ -109,10 +111,14 @@ def _whole(value: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def _episode(one: Episode) -> list[Any]:
-    numbers = [getattr(one.numbers, name) for name in Numbers.__dataclass_fields__]
+    numbers = [getattr(one.numbers, name) for name in Numbers.__dataclass_fields__ if name != "borrowed"]
+    borrowed = one.numbers.borrowed
+    numbers.append(None if borrowed is None else astuple(borrowed))
     return [one.start, one.verdict.value, one.decided, one.last_alarm, numbers, one.ended]
 
 
 def _back(held: list[Any]) -> Episode:
     start, verdict, decided, last_alarm, numbers, ended = held
-    return Episode(start, Verdict(verdict), decided, last_alarm, Numbers(*numbers), ended)
+    *own, borrowed = numbers
+    known = Numbers(*[*own, None if borrowed is None else Borrowed(*borrowed)])
+    return Episode(start, Verdict(verdict), decided, last_alarm, known, ended)

@@ -15,12 +15,15 @@ from services.classification import tables
 from services.classification.counting import PEERS
 from services.classification.desk import open_for, slice_key
 from services.classification.domain.localisation import Contact
-from services.classification.domain.narrowing import DIMENSIONS, member_of, narrow, placed, reach
+from services.classification.domain.narrowing import DIMENSIONS, holds, member_of, narrow, placed, reach
 from services.classification.domain.natures import Reading
 from services.classification.domain.slices import WHY
 from services.classification.joining import DIMENSIONS as HELD
 from services.classification.joining import within
 from services.classification.waiting import Waiting
+
+LATELY = 28
+"""Days after its beginning in which a wide finding may turn out to be of one narrow slice; later that is another failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Locating:
             return Home(held, moved.where, known=True)
         # In an order that the facts give, not the moment of opening: what is imported opens all at once.
         query = (
-            select(table.c.finding_id, table.c.slice, verdicts.c.series)
+            select(table.c.finding_id, table.c.slice, table.c.since, verdicts.c.series)
             .join(verdicts, verdicts.c.verdict_id == table.c.verdict_id, isouter=True)
             .where(table.c.open)
             .order_by(table.c.since, table.c.finding_id)
@@ -105,6 +108,14 @@ class Locating:
         if found.known is not None:
             one = open_[found.known]
             return Home(one.finding_id, one.slice, known=True)
+        # A wide slice with much of everything may have spoken before the narrow one in which it fails.
+        lately = self._waiting.midnight(moved.last - timedelta(days=LATELY))
+        wider = [one for one in open_ if one.since >= lately and one.slice.items() < where.items()]
+        if wider:
+            told = [one.slice for one in wider]
+            number = await offload(holds, contacts, moved.last, days, where, told)
+            if number is not None:
+                return Home(wider[number].finding_id, wider[number].slice, known=True)
         held = await open_for(connection, slice_key(found.where))
         return Home(held or finding_id, found.where, known=held is not None)
 

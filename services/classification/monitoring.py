@@ -22,7 +22,6 @@ from uuid import uuid4
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from libs.events.bulk import rows_of
 from libs.events.catalogue import decode
 from libs.events.catalogue.classifications import InteractionClassified
 from libs.events.catalogue.interactions import Effects
@@ -38,6 +37,7 @@ from services.classification.domain.monitor import Rules
 from services.classification.domain.peers import Peers
 from services.classification.domain.slices import DEFAULT, Series, Slice, parse
 from services.classification.domain.watch import MAX_DAYS, Watch, complete_from
+from services.classification.loading import load
 from services.classification.recounting import Cursors, recount, uncounted
 from services.classification.snapshots import Snapshots
 from services.classification.verdict_rows import said_of
@@ -228,24 +228,8 @@ class Monitor:
         if (await connection.execute(select(table.c.day).where(table.c.day < since).limit(1))).first() is not None:
             watch.complete_from = complete_from(since)
         await self._snapshots.resume(connection, watch)
-        query = select(table.c.series, table.c.motive, table.c.place, table.c.day, table.c.fresh, table.c.contacts)
-        query = query.where(table.c.day >= since).order_by(table.c.day, table.c.motive, table.c.place)
-        # Millions of rows after years: never in the way of the requests that are answered meanwhile.
-        await offload(self._fill, watch, peers, await rows_of(connection, query))
+        await load(connection, since, self._watched, watch, peers)
         return watch, peers
-
-    def _fill(self, watch: Watch, peers: Peers, rows: Sequence[Any]) -> None:
-        held: dict[tuple[str, str, str], Slice] = {}
-        found: list[tuple[Slice, date, int, int]] = []
-        for counts, motive, place, day, more, contacts in rows:
-            if (series := self._watched.get(counts)) is not None:
-                key = held.get((counts, motive, place))
-                if key is None:
-                    key = held[counts, motive, place] = series.slice_of(motive, place)
-                found.append((key, day, more, contacts))
-            if counts == PEERS:
-                peers.add(motive, place, day, more)
-        watch.fill(found)
 
     def _add(
         self, watch: Watch, peers: Peers, counts: str, motive: str, place: str, day: date, more: int, contacts: int

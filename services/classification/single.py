@@ -47,6 +47,45 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "There is somewhat more than usual, short of the limit.",
     ),
 }
+BORROWED: Mapping[str, tuple[str, str]] = {
+    # (es, en)
+    "begins": (
+        "Empezó el {begins} con algo nuevo: un punto de contacto, un lugar, un producto o un equipo.",
+        "It began on {begins} with something new: a contact point, a location, a product or a team.",
+    ),
+    "kin": (
+        "Por eso lo habitual se tomó al principio de quejas parecidas de otras partes (grupos: {slices}; al día: {level}),",
+        "So what is usual was taken at first from similar complaints elsewhere (groups: {slices}; a day: {level}),",
+    ),
+    "all": (
+        "Nada parecido se conocía, así que lo habitual se tomó al principio de todas las quejas (grupos: {slices}; al día: {level}),",
+        "Nothing like it was known, so what is usual was taken at first from all complaints (groups: {slices}; a day: {level}),",
+    ),
+    "none": (
+        "No había con qué compararlo, así que al principio se supuso {level} al día,",
+        "There was nothing to compare it with, so {level} a day was assumed at first,",
+    ),
+    "weight": (
+        "con el peso de {weight} quejas propias; desde entonces sus propios días cuentan cada vez más.",
+        "counting as much as {weight} complaints of its own; since then its own days count more and more.",
+    ),
+}
+"""Where a slice began with a place that opened: from where what is usual there was taken. By who lent: those like it, all, nobody."""
+
+
+def sentence(found: Mapping[str, Any], language: str) -> str:
+    """What is to be said of a complaint, in Spanish (`es`) or English."""
+    number = 0 if language == "es" else 1
+    words = [SENTENCES[found["because"]][number]]
+    borrowed = (found["evaluation"] or {}).get("borrowed")
+    if borrowed:
+        who = "none" if not borrowed["slices"] else "kin" if borrowed["kin"] else "all"
+        level, weight = (f"{borrowed[name]:.3g}" for name in ("level", "weight"))
+        if language == "es":
+            level, weight = level.replace(".", ","), weight.replace(".", ",")
+        given = {"begins": borrowed["begins"], "slices": borrowed["slices"], "level": level, "weight": weight}
+        words += [BORROWED[part][number].format(**given) for part in ("begins", who, "weight")]
+    return " ".join(words)
 
 
 async def verdict_of(

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from math import log10
 from typing import Any
 
 from sqlalchemy import select, update
@@ -19,12 +18,9 @@ from services.classification.counting import PEERS, WATCHED
 from services.classification.desk import open_finding
 from services.classification.domain import chronic
 from services.classification.domain.episodes import Episode
-from services.classification.domain.judges import METHOD, ORDINARY
-from services.classification.domain.lots import WINDOWS
 from services.classification.domain.monitor import Rules
 from services.classification.domain.natures import METHOD as NATURE_METHOD
 from services.classification.domain.natures import read
-from services.classification.domain.numeric import upper_limit
 from services.classification.domain.peers import Peers
 from services.classification.domain.slices import PEERED, by_name, series_at, stored
 from services.classification.domain.slices import named as named_by
@@ -36,6 +32,7 @@ from services.classification.peer_verdicts import give_back, standing, take_back
 from services.classification.sweeping import SWEPT, Sweeping
 from services.classification.teaching import Lesson, held_back, lesson_of
 from services.classification.titles import title
+from services.classification.verdict_numbers import evaluation_of
 from services.classification.verdict_rows import contacts_of, keep_row, rows_of, verdict_row
 from services.classification.waiting import Waiting
 
@@ -146,7 +143,7 @@ class Publisher:
                 place=row.place,
                 start=row.start,
                 verdict=Verdict.SYSTEMIC,
-                evaluation=self._evaluation(watch, key, episode),
+                evaluation=evaluation_of(watch, key, episode, self._rules, self._waiting),
                 first=watch.day_of(day - numbers.window + 1),
                 last=watch.through,
                 revision=row.revision + 1,
@@ -220,7 +217,7 @@ class Publisher:
                 place=place,
                 start=start,
                 verdict=episode.verdict,
-                evaluation=self._evaluation(watch, key, episode),
+                evaluation=evaluation_of(watch, key, episode, self._rules, self._waiting),
                 first=first,
                 last=last,
                 revision=row["revision"] + number,
@@ -228,52 +225,6 @@ class Publisher:
             )
             news.append(_News(watch.day_of(episode.decided), judged, ended, steps[: len(steps) - len(todo) + number]))
         return news
-
-    def _evaluation(self, watch: Watch, key: Key, episode: Episode) -> Evaluation:
-        numbers = episode.numbers
-        window_start = self._waiting.midnight(watch.day_of(numbers.day - numbers.window + 1))
-        upper = upper_limit(numbers.expected, numbers.variance, ORDINARY / len(WINDOWS))
-        parameters = {
-            "window_days": float(numbers.window),
-            "windows": float(len(WINDOWS)),
-            "rate_per_day": numbers.rate,
-            "dispersion": numbers.dispersion,
-            "dispersion_of_a_day": numbers.careful,
-            "common_factor": numbers.common,
-            **({"holiday_factor": numbers.factor} if self._rules.holidays else {}),
-            "variance": numbers.variance,
-            "p": _p(episode),
-            "level": numbers.level,
-            "slices": float(numbers.slices),
-            "odds_going_on": numbers.odds,
-            "odds_of_one_in_1000": numbers.base,
-            "p_going_on": numbers.going_on,
-            "p_one_day": numbers.one_day,
-            "isolated": numbers.isolated,
-            "p_last_days": numbers.recent,
-            "repeats_lane": float(numbers.lane == "repeats"),
-        }
-        if episode.verdict is Verdict.NOT_ENOUGH_EVIDENCE:
-            # How much more would decide: as many days as a burst needs to be over, or so many complainants that the window
-            # alone would be as rare as an alarm has to be.
-            enough = upper_limit(numbers.expected, numbers.variance, numbers.level / len(WINDOWS))
-            parameters["more_days"] = float(max(1, self._rules.calm_days - (episode.decided - episode.start)))
-            parameters["more_customers"] = float(max(1, enough - numbers.observed))
-        return Evaluation(
-            method=METHOD,
-            window_start=window_start,
-            window_end=self._waiting.midnight(watch.day_of(numbers.day + 1)),
-            observed=numbers.observed,
-            expected=round(numbers.expected, 6),
-            upper=float(upper),
-            score=round(-log10(max(_p(episode), 1e-300)), 4),
-            customers=0,
-            contacts=0,
-            baseline=watch.baseline(key, numbers.day, numbers.lane),
-            # Nine digits that tell something: rounded to nine places a p of 1e-17 would stand as 0.
-            parameters={name: float(f"{value:.9g}") for name, value in parameters.items()},
-            **watch.calendar_at(numbers.day),
-        )
 
     async def _chronic(self, unit: Unit, peers: Peers, of: tuple[str, str], cause: Event | Cause) -> list["_News"]:
         """A place that stands out among its peers, or does not any more since a figure or a fact was corrected."""
@@ -443,8 +394,3 @@ def _overlaps(row: Mapping[str, Any], trail: Sequence[Episode], watch: Watch) ->
     start, end = watch.day_of(trail[0].start), watch.day_of(trail[-1].last_alarm)
     row_end = row["ended"] or row["start"] + timedelta(days=14)
     return bool(row["start"] <= end + timedelta(days=7) and start <= row_end)
-
-
-def _p(episode: Episode) -> float:
-    """How rare the verdict's evidence is among quiet slices: for *systemic*, that something goes on; else whichever lane spoke."""
-    return episode.numbers.going_on if episode.verdict is Verdict.SYSTEMIC else episode.numbers.p

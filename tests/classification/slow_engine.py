@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from services.classification.domain.detection.tables import ODDS
 from services.classification.domain.lots import DAYS
+from tests.classification.slow_borrowing import Taken, family_of, taken_from
 
 KINDS, SHAPE = DAYS.kinds, DAYS.shape
 LEVELS = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -129,18 +130,14 @@ class Slow:
     near: int = -1  # the block up to which only the newest is left out of a fit
     lent: float = 0.0  # complainants that a borrowed level weighs
 
-    def begin(self, day: int, family: Sequence["Slow"]) -> None:
-        """A slice of a new place begins: with the level and noise that its family has, as far as its own days do not say otherwise."""
-        mean = sum(one.typical() for one in family) / len(family)
-        spread = sum((one.typical() - mean) ** 2 for one in family) / len(family)
-        total = sum(one.noise_mean + 1 for one in family)
-        phi = round(sum((one.noise_mean + 1) * one.phi for one in family) / total, 6)
-        self.lent = round(min(max(mean**2 / max(spread, 1e-9), 0.3), 4.0) if len(family) > 1 else 0.5, 6)
-        self.level = round(max(mean, 0.01), 6)
+    def begin(self, day: int, taken: "Taken") -> None:
+        """A slice of a new place begins: with a level and a noise that are not its own, as far as its own days do not say otherwise."""
+        self.lent, self.level = taken.weight, taken.level
         self.first, self.near, self.beta, self.middle = day, -(-day // 7) + 3, None, math.log(7 * self.level)
         self.posterior, self.by_weekday, self.flat = [*_weights(), *([0.0] * len(SIZES))], [0.0] * 7, 0.0
         self.week = [7 * one / sum(self.pooled) for one in self.pooled]
-        self.noise, self.noise_mean, self.phi, self.fit_phi = 60 * phi, 60.0, phi, 1.3
+        self.noise, self.noise_mean = taken.phi_weight * taken.phi, taken.phi_weight
+        self.phi, self.fit_phi = taken.phi, 1.3
         self.days = [(0.0, 0.0, 0.0, 1.0)] * len(self.days)
 
     def typical(self) -> float:
@@ -332,11 +329,14 @@ def judged(
     beside: Mapping[tuple[str, ...], Sequence[float]] | None = None,
     holidays: Collection[int] = (),
     begins: Mapping[tuple[str, ...], int] | None = None,
+    stated: Mapping[tuple[str, ...], Taken] | None = None,
+    taken: dict[tuple[str, ...], Taken] | None = None,
 ) -> dict[tuple[str, ...], list[Day]]:
     """Every day of every slice. Counts begin on a Monday (`monday`: its number since 1970-01-05), recording on day `first`;
     `heard`: the day of a slice's first contact. `shared`: whether what the others bring counts as exposure. `beside`: slices of other
     series, which overlap with these: what the others of theirs brought is what these brought, less their own. `holidays`: numbers of days, from the beginning of the counts on.
-    `begins`: days on which slices begin that borrow from those with the same first word."""
+    `begins`: days on which slices begin that borrow from those of their family (`family_of`). What is
+    `stated` of what they took over is believed; `taken` is given what follows from the others' counts."""
     own, wide = list(counts), list(beside or {})
     counts = {**counts, **(beside or {})}
     special = {day: 2 * (day % 7 > 4) for day in holidays}
@@ -348,12 +348,17 @@ def judged(
     factors: dict[tuple[str, ...], Vector] = {key: [] for key in counts}
     for day in range(length):
         for key in (key for key, begin in (begins or {}).items() if begin == day):
-            settled = [
-                k
-                for k in (wide if key in wide else own)
-                if heard[k] < day and slices[k].beta is not None and not slices[k].lent
+            among = [
+                other
+                for other in (wide if key in wide else own)
+                if heard[other] <= day and (begins or {}).get(other) != day
+                if slices[other].beta is not None and not slices[other].lent
             ]
-            slices[key].begin(day, [slices[k] for k in settled if k[0] == key[0]] or [slices[k] for k in settled])
+            kin = [slices[other] for other in among if family_of(other) == family_of(key)]
+            found = taken_from(kin, [slices[other] for other in among])
+            if taken is not None:
+                taken[key] = found
+            slices[key].begin(day, (stated or {}).get(key, found))
         if day % 7 == 0:
             for one in slices.values():
                 one.open(day // 7)

@@ -19,6 +19,7 @@ from libs.events.catalogue.interactions import Effects
 from libs.events.clock import SimulatedClock
 from libs.service.testing import running
 from services.classification.app import build as classification
+from tests.classification.slow_borrowing import Taken
 from tests.classification.slow_engine import Day, judged
 from tests.classification.streams import ORIGIN, WEEK, contact
 from tests.classification.test_monitoring import NUMBER_OF_DAYS, at, bring_in, story, verdicts
@@ -145,6 +146,50 @@ async def test_the_slow_computation_gives_the_numbers_of_every_series_that_overl
     assert systemic >= {(pair,) for pair in FAILING.items()}
 
 
+def opening(begins: int, fails: int, length: int, effects: Effects = Effects.HISTORY) -> list[InteractionClassified]:
+    """Three motives at three contact points, and a fourth that opens on a day and has a product of its own; from a later day on one of its
+    motives brings eight a day more."""
+    rng = np.random.default_rng(4)
+    found: list[InteractionClassified] = []
+
+    def add(day: int, motive: int, point: int) -> None:
+        when, product = ORIGIN + timedelta(days=day), "new" if point == 3 else f"p{rng.integers(2)}"
+        found.append(contact(len(found), when, motive=f"m{motive}", touchpoint=f"t{point}", product=product, effects=effects))  # fmt: skip
+
+    for day in range(length):
+        for point in range(4 if day >= begins else 3):
+            for motive in range(3):
+                for _ in range(rng.poisson((1 + motive) * (0.6 + 0.3 * point) * WEEK[day % 7])):
+                    add(day, motive, point)
+        for _ in range(rng.poisson(8) if day >= fails else 0):
+            add(day, 1, 3)
+    return found
+
+
+async def test_a_young_slices_verdict_states_what_it_took_over_and_is_computed_again_from_that_and_the_counts_G3() -> (
+    None
+):
+    """First day, level, noise and their weights come from the event; that they are right follows from the others' counts."""
+    found = opening(60, 84, 104)
+    clock = SimulatedClock(at(107))
+    async with running(classification, clock=clock) as run:
+        await bring_in(run, clock, found)
+        published = [said for said in await verdicts(run) if said["evaluation"]["method"] == "odds-1"]
+        shown = (await run.client.get("/classification/v1/monitors", params={"limit": 500})).json()["items"]
+    again = {False: Slowly(found, repeats=False, later=3, published=published)}
+    young = [said for said in published if said["evaluation"]["borrowed"]]
+    assert {"motive": "m1", "touchpoint": "t3"} in [said["slice"] for said in young]
+    assert [said for said in young if said["slice"].keys() != {"motive", "touchpoint"}]
+    for said in published:
+        recomputed(said, found, again)
+    for said in young:
+        begins = said["evaluation"]["borrowed"]["begins"]
+        last = datetime.fromisoformat(said["evaluation"]["window_end"]).date() - timedelta(days=1)
+        assert len(said["evaluation"]["baseline"]) == (last - date.fromisoformat(begins)).days - APART + 1
+    stated = {name_of(one["slice"]): one["borrowed"] for one in shown}
+    assert {key for key, one in stated.items() if one} == again[False].begins.keys()
+
+
 def recomputed(said: dict[str, Any], found: Sequence[InteractionClassified], again_: Mapping[bool, "Slowly"]) -> None:
     e = said["evaluation"]
     given = e["parameters"]
@@ -180,7 +225,15 @@ def odds_again(said: dict[str, Any], slowly: "Slowly", last: date) -> None:
     """Baseline, filter and p of the verdict's last day, from the contacts of all slices up to it."""
     e, given = said["evaluation"], said["evaluation"]["parameters"]
     first_series = said["slice"].keys() == {"motive", "touchpoint"}
-    days = slowly.told[tuple(value for pair in sorted(said["slice"].items()) for value in pair)]
+    name = name_of(said["slice"])
+    days = slowly.told[name]
+    borrowed = e["borrowed"]
+    assert (borrowed is not None) == (name in slowly.begins)
+    if borrowed is not None:
+        # What it says it took over is what follows from the others' counts.
+        own = slowly.taken[name]
+        assert (borrowed["slices"], borrowed["kin"], borrowed["dispersion_weight"]) == (own.slices, own.kin, 60)
+        assert [borrowed[part] for part in ("level", "weight", "dispersion")] == pytest.approx([own.level, own.weight, own.phi], rel=1e-5)  # fmt: skip
     days = days[: (last - slowly.monday).days + 1]
     today, window = days[-1], days[-int(given["window_days"]) :]
     assert given["odds_going_on"] == pytest.approx(today.odds, abs=1e-6)
@@ -221,8 +274,9 @@ class Slowly:
         repeats: bool,
         later: int = 45,
         holidays: Iterable[date] = (),
+        published: Iterable[dict[str, Any]] = (),
     ) -> None:
-        """`later`: so many days after the last contact are judged too."""
+        """`later`: so many days after the last contact are judged too. `published`: verdicts that may state what slices took over."""
         facts = [fact for fact in found if fact.kind not in {"compliment", "suggestion"}]
         begin = min(fact.occurred_at.date() for fact in facts)
         self.monday = begin - timedelta(days=begin.weekday())
@@ -237,12 +291,24 @@ class Slowly:
                     continue
                 where = dict(zip(names, values, strict=True))
                 mine = of_slice(facts, where)
-                key = tuple(value for pair in sorted(where.items()) for value in pair)
+                key = name_of(where)
                 heard[key] = (min(fact.occurred_at.date() for fact in mine) - self.monday).days
                 own = fresh_by_day(mine)[repeats]
                 series[beside][key] = [float(own[day]) for day in days]
         number = (self.monday - date(1970, 1, 5)).days
         begun = (begin - self.monday).days
+        self.begins = opened(heard, begun)
+        self.taken: dict[tuple[str, ...], Taken] = {}
+        stated = {}
+        for said in published:
+            borrowed = said["evaluation"]["borrowed"]
+            if borrowed is not None and bool(said["evaluation"]["parameters"]["repeats_lane"]) == repeats:
+                key = name_of(said["slice"])
+                numbers = [
+                    borrowed[name] for name in ("level", "weight", "dispersion", "dispersion_weight", "slices", "kin")
+                ]
+                stated[key] = Taken(*numbers)
+                self.begins[key] = (date.fromisoformat(borrowed["begins"]) - self.monday).days
         self.told: dict[tuple[str, ...], list[Day]] = judged(
             series[False],
             heard,
@@ -251,7 +317,31 @@ class Slowly:
             shared=not repeats,
             beside={} if repeats else series[True],
             holidays=[(day - self.monday).days for day in holidays],
+            begins=self.begins,
+            stated=stated,
+            taken=self.taken,
         )
+
+
+def name_of(where: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(part for pair in sorted(where.items()) for part in pair)
+
+
+def opened(heard: Mapping[tuple[str, ...], int], begun: int) -> dict[tuple[str, ...], int]:
+    """Slices that begin with a place: their first contact is at most 28 days after the first at any of their contact point, location,
+    product or team, and that is 28 days or more after recording began. The day they begin: that of their own first contact."""
+    places = {"touchpoint", "location", "product", "team"}
+    pairs = {key: [pair for pair in zip(key[::2], key[1::2], strict=True) if pair[0] in places and pair[1]] for key in heard}  # fmt: skip
+    first: dict[tuple[str, str], int] = {}
+    for key, day in heard.items():
+        for pair in pairs[key]:
+            first[pair] = min(first.get(pair, day), day)
+    found = {}
+    for key, day in heard.items():
+        newest = max((first[pair] for pair in pairs[key]), default=-1)
+        if newest >= begun + 28 and day - newest <= 28:
+            found[key] = day
+    return found
 
 
 def natures_again(said: dict[str, Any]) -> None:

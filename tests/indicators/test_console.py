@@ -1,16 +1,20 @@
 """The console without a browser: words in both languages, links that stay here, pages for hostile addresses."""
 
 import re
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 
+from libs.events.catalogue.findings import Borrowed, Evaluation, FindingOpened, Verdict, VerdictReached
 from libs.events.clock import SimulatedClock
 from libs.service.testing import running
 from services.indicators.app import build
 from services.indicators.console import render
 from services.indicators.console.pages import _local
-from tests.indicators.world import START
+from tests.indicators.world import START, World, consumed, publish
 
 CONSOLE = Path(render.__file__).parent
 
@@ -106,3 +110,47 @@ async def test_an_empty_lazo_says_what_to_do_next() -> None:
         text = (await one.client.get("/")).text
         assert "Todavía no hay quejas" in text
         assert "lazo import" in text
+
+
+@pytest.mark.parametrize("language", ["es", "en"])
+async def test_a_findings_page_says_from_where_a_place_that_opened_took_what_is_usual_and_reads_verdicts_of_before_R09(
+    language: str,
+) -> None:
+    """Evidence for somebody who knows no statistics; events of before know nothing of it."""
+    taken = Borrowed(begins=date(2026, 1, 2), level=1.25, weight=2.4, dispersion=1.7, dispersion_weight=60, slices=5, kin=True)  # fmt: skip
+    lent: dict[str, Borrowed | None] = {
+        "kin": taken,
+        "all": taken.model_copy(update={"kin": False, "slices": 31}),
+        "none": taken.model_copy(update={"kin": False, "slices": 0}),
+        "before": None,
+    }
+    world = World(1)
+    for name, borrowed in lent.items():
+        numbers = Evaluation(
+            method="odds-1", window_start=START, window_end=START + timedelta(days=7), observed=19, expected=6, upper=12, score=4,
+            customers=19, contacts=20, borrowed=borrowed,
+        )  # fmt: skip
+        where = {"motive": "billing", "touchpoint": name}
+        said = VerdictReached(verdict_id=name, finding_id=name, slice=where, verdict=Verdict.SYSTEMIC, evaluation=numbers, since=START, rulebook_version=1)  # fmt: skip
+        event = world.add(f"verdict/{name}", said, name, START, START)
+        if borrowed is None:
+            content = orjson.loads(event.data)
+            del content["evaluation"]["borrowed"]
+            world.events[-1] = replace(event, data=orjson.dumps(content))
+        opened = FindingOpened(finding_id=name, slice=where, verdict_id=name, opened_at=START, since=START)
+        world.add(f"finding/{name}", opened, name, START, START)
+    async with running(build, clock=SimulatedClock(START), language=language) as one:
+        await publish(one.environment.log, world.events)
+        await consumed(one.services["indicators"])
+        await one.client.post("/login", content=f"key={one.key}")
+        pages = {name: (await one.client.get(f"/findings/{name}")).text for name in lent}
+    words = {
+        "es": {"begins": "Empezó el 2 ene 2026 con algo nuevo", "kin": "quejas parecidas de otras partes (grupos: 5; al día: 1,25), con el peso de 2,4", "all": "de todas las quejas (grupos: 31;", "none": "se supuso 1,25 al día"},
+        "en": {"begins": "It began on 2 Jan 2026 with something new", "kin": "similar complaints elsewhere (groups: 5; a day: 1.25), counting as much as 2.4", "all": "from all complaints (groups: 31;", "none": "so 1.25 a day was assumed"},
+    }[language]  # fmt: skip
+    for name in ("kin", "all", "none"):
+        assert words["begins"] in pages[name]
+        assert words[name] in pages[name]
+        assert "dispersion_weight" in pages[name]
+    assert words["begins"] not in pages["before"]
+    assert "19" in pages["before"]

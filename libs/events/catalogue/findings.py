@@ -26,6 +26,20 @@ class Nature(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Borrowed(BaseModel):
+    """What a slice took over from others because its place had just opened, as long as its own days did not say otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    begins: date = Field(description="day of its first contact; it has no days before")
+    level: float = Field(description="what an average day brings, of the lane that was judged")
+    weight: float = Field(description="complainants of its own that the level weighs as much as")
+    dispersion: float = Field(description="variance over mean")
+    dispersion_weight: float = Field(description="complainants that the dispersion weighs as much as")
+    slices: int = Field(description="how many slices lent it; 0: none was known, and fixed values stand")
+    kin: bool = Field(description="those of its motive, or of its attribute; false: all slices there were")
+
+
 class Evaluation(BaseModel):
     """The numbers a verdict used, so that anyone can recompute it."""
 
@@ -46,6 +60,9 @@ class Evaluation(BaseModel):
         default=None, description="whose holidays were expected, and from where they are known"
     )
     holidays: list[date] = Field(default_factory=list, description="holidays of the past that was read, and of the day")
+    borrowed: Borrowed | None = Field(
+        default=None, description="where the slice began with a place that opened: what it took over"
+    )
 
 
 class NatureTerm(BaseModel):

@@ -8,12 +8,14 @@ from libs.events.offload import offload
 from libs.service.http import Paging, paging
 from services.classification import views
 from services.classification.api.context import Context, Reader
+from services.classification.domain.borrowing import told
 from services.classification.domain.judges import METHOD, ORDINARY
 from services.classification.domain.localisation.windows import OTHER
-from services.classification.domain.lots import WINDOWS, YOUNG
+from services.classification.domain.lots import LEARNT, WINDOWS, YOUNG
 from services.classification.domain.numeric import upper_limit
 from services.classification.domain.slices import named, series_at, stored
 from services.classification.domain.watch import Watch
+from services.classification.verdict_numbers import borrowed_of
 
 
 def router(context: Context) -> APIRouter:
@@ -72,13 +74,14 @@ def slices_of(watch: Watch) -> list[dict[str, Any]]:
     found = []
     for number, row in enumerate(rows):
         key = watch.keys[row]
-        known = bool(fresh.known[number])
+        known, borrowed = bool(fresh.known[number]), told(fresh.borrowed[number])
         entry: dict[str, Any] = {
             "slice": named(key),
             "series": "*".join(name for name, _ in key),
             "key": (series_at(key).name, *stored(key)),
             "day": watch.through,
             "judged": known,
+            "borrowed": None if borrowed is None else borrowed_of(borrowed).model_dump(mode="json"),
         }
         if known:
             expected, variance = float(fresh.expected[number]), float(fresh.variance[number])
@@ -100,7 +103,8 @@ def slices_of(watch: Watch) -> list[dict[str, Any]]:
                 "more_customers": max(0, max(enough, watch.rules.minimum_customers) - int(fresh.observed[number])),
             }
         else:
-            entry |= {"p": 1.0, "more_days": max(1, YOUNG - (column + 1))}
+            days = column + 1 if borrowed is None else column - watch.column_of(borrowed.begin)
+            entry |= {"p": 1.0, "more_days": max(1, (YOUNG if borrowed is None else LEARNT) - days)}
         found.append(entry)
     found.sort(key=lambda entry: (entry["p"], *entry["key"]))
     return found

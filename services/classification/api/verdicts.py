@@ -18,7 +18,7 @@ from services.classification.api.carrying import CommandIn
 from services.classification.api.context import Context, Reader, Writer, say
 from services.classification.api.monitors import slices_of
 from services.classification.domain.relations import measured
-from services.classification.single import SENTENCES, verdict_of
+from services.classification.single import sentence, verdict_of
 
 PERIOD = timedelta(days=90)
 
@@ -51,8 +51,7 @@ def router(context: Context) -> APIRouter:
             found = await verdict_of(connection, interaction_id, slices, book, context.waiting)
         if found is None:
             raise Problem(404, "not-found", say("unknown_interaction", request))
-        es, en = SENTENCES[found["because"]]
-        answer: dict[str, Any] = jsonable_encoder(found | {"sentence": es if negotiate(request) == "es" else en})
+        answer: dict[str, Any] = jsonable_encoder(found | {"sentence": sentence(found, negotiate(request))})
         return answer
 
     @routes.get(

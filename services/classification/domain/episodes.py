@@ -7,6 +7,7 @@ or it is a few people calling again and again (repeats alarm, complainants do no
 from dataclasses import dataclass
 
 from libs.events.catalogue.findings import Verdict
+from services.classification.domain.borrowing import Borrowed
 
 QUIET_DAYS = 7
 """An episode ends after so many days without an alarm; with the longest window of 14 days, three weeks after a burst."""
@@ -36,6 +37,7 @@ class Numbers:
     one_day: float  # p of the day alone, counted in
     isolated: float  # probability that the day is an incident of its own
     recent: float
+    borrowed: Borrowed | None = None  # of a slice whose place opened
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class Lane:
     common: Array
     factor: Array  # of a holiday or of the day after one; 1 on others
     known: Flags
+    borrowed: Array  # slices × what each borrowed as its place opened: `borrowing.told`
 
 
 def merged(one: Lane, rows: Ints, other: Lane, others: Ints) -> Lane:
@@ -37,7 +38,7 @@ def merged(one: Lane, rows: Ints, other: Lane, others: Ints) -> Lane:
     found = {}
     for field in fields(Lane):
         a, b = getattr(one, field.name), getattr(other, field.name)
-        whole = np.zeros(len(rows) + len(others), dtype=a.dtype)
+        whole = np.zeros((len(rows) + len(others), *a.shape[1:]), dtype=a.dtype)
         whole[rows], whole[others] = a, b
         found[field.name] = whole
     return Lane(**found)

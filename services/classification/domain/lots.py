@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from services.classification.domain.borrowing import lend, nothing
 from services.classification.domain.detection.baseline import Array, Ints
 from services.classification.domain.detection.families import Quota
 from services.classification.domain.detection.holidays import Holidays
@@ -100,6 +101,7 @@ class Lot:
         self.quota, self.days = Quota.of(asked, MONTH, ROWS), Quota.of(asked, MONTH, ROWS)
         self.alarmed = np.full(ROWS, LONG_AGO)
         self.most = np.zeros(ROWS, dtype=bool)  # `MOST_SHARE`
+        self.borrowed = nothing(ROWS)
         self.failing = np.zeros(ROWS, dtype=bool)  # of a family in which something alarmed lately
         self.last: _Last | None = None
 
@@ -111,7 +113,7 @@ class Lot:
     def _lengthen(self) -> None:
         """What is kept by row, as long as there are rows."""
         missing = self.panel.series - len(self.seen)
-        for name in ("seen", "means", "brought", "due"):
+        for name in ("seen", "means", "brought", "due", "borrowed"):
             held = getattr(self, name)
             setattr(self, name, np.concatenate([held, np.repeat(held[-1:], missing, axis=0)]))
         self.alarmed = np.concatenate([self.alarmed, np.full(missing, LONG_AGO)])
@@ -178,29 +180,16 @@ class Lot:
         return np.clip(others, COMMON_LEAST, COMMON_MOST)
 
     def _lend(self, rows: Ints, alive: Flags, family: Ints) -> None:
-        """What new slices borrow: the level that a slice of their family has, and its noise; without a family, of all slices.
-
-        Levels of a family are taken for a gamma distribution, by its moments (Robbins 1956; Gelman et al. 2013, §2.6), no narrower than
-        what four complainants tell."""
+        """What new slices borrow: the level that a slice of their family has, and its noise; without a family, of all slices."""
         panel = self.panel
         levels = panel.base.typical(np.ones(panel.series)) / panel.setting.block
         known = alive & panel.base.started & (panel.first == self.first)
         known[rows] = False  # they have stood for nothing so far
-        lent = []
-        for row in rows:
-            mine = np.flatnonzero(known & (family == family[row]))
-            mine = mine if len(mine) else np.flatnonzero(known)
-            if not len(mine):
-                lent.append((0.1, 0.2, 1.5))
-                continue
-            mean, spread = float(levels[mine].mean()), float(levels[mine].var())
-            noise = panel.noise_mean[mine] + 1.0
-            phi = float((noise * panel.dispersion[mine]).sum() / noise.sum())
-            lent.append(
-                (max(mean, 0.01), min(max(mean**2 / max(spread, 1e-9), 0.3), 4.0) if len(mine) > 1 else 0.5, phi)
-            )
-        level, weight, phi_ = np.round(np.array(lent), 6).T
-        panel.begin(rows, level, weight, phi_, NEAR)
+        today = self.zero * panel.setting.block + panel.at
+        lent = lend(rows, known, family, levels, panel.noise_mean, panel.dispersion, today)
+        self.borrowed[rows] = lent
+        _, level, weight, phi = lent[:, :4].T
+        panel.begin(rows, level, weight, phi, NEAR)
 
     def _pool(self, alive: Flags) -> None:
         """The weekdays of all slices together: what a young slice's are shrunk to."""
@@ -246,6 +235,7 @@ class Lot:
             common=part["common"],
             factor=part["factor"],
             known=ready,
+            borrowed=self.borrowed[rows],
         )
 
     def tell(self, lane: Lane, rows: Ints, some: Ints, calm_days: int) -> None:
@@ -292,7 +282,7 @@ class Lot:
         return {
             "panel": self.panel.held(),
             "factor": self.factor,
-            **{name: getattr(self, name).copy() for name in ("seen", "means", "brought", "due")},
+            **{name: getattr(self, name).copy() for name in ("seen", "means", "brought", "due", "borrowed")},
             "alarmed": self.alarmed.copy(),
             "most": self.most.copy(),
             "quotas": [(one.before.copy(), one.crossings.copy(), one.periods) for one in (self.quota, self.days)],
@@ -301,7 +291,7 @@ class Lot:
     def go_back(self, held: dict[str, Any]) -> None:
         self.panel.go_back(held["panel"])
         self.factor = held["factor"]
-        for name in ("seen", "means", "brought", "due", "alarmed", "most"):
+        for name in ("seen", "means", "brought", "due", "borrowed", "alarmed", "most"):
             setattr(self, name, held[name].copy())
         for quota, (before, crossings, periods) in zip((self.quota, self.days), held["quotas"], strict=True):
             quota.before, quota.crossings, quota.periods = before.copy(), crossings.copy(), periods

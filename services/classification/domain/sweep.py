@@ -16,9 +16,10 @@ from math import log
 import numpy as np
 
 from services.classification.domain.localisation import Open, Rules, localise
-from services.classification.domain.localisation.cube import Cube
+from services.classification.domain.localisation.cube import Codes, Cube
 from services.classification.domain.localisation.evidence import log_tail
 from services.classification.domain.localisation.noise import learn
+from services.classification.domain.localisation.openings import settled, unknown, usual
 from services.classification.domain.localisation.windows import LEAST_WINDOWS, OTHER
 from services.classification.domain.narrowing import DEPTH, DIMENSIONS, PAST, PROTECTED
 from services.classification.domain.numeric import Array
@@ -82,25 +83,20 @@ def week_of(day: date) -> date:
 
 def look(tally: Tally, monday: date, open_findings: Sequence[Mapping[str, str]], rules: Rules = RULES) -> list[Risen]:
     """What rose in the week from that Monday and belongs to no open finding. Empty with fewer than `LEAST_WINDOWS` weeks of past."""
-    week = tally.number(monday)
-    began = np.flatnonzero(tally.counts[: week + 1].any(axis=1))
-    # The week in which recording began is no whole one.
-    start = max(week - GAP - PAST, int(began[0]) + 1) if len(began) else week
-    past = tally.counts[start : week - GAP]
-    if len(past) < LEAST_WINDOWS or not 0 <= week < len(tally.counts):
+    compared = _compared(tally, monday)
+    if compared is None:
         return []
-    held = np.flatnonzero(past.any(axis=0) | (tally.counts[week] > 0))
-    if not len(held):
-        return []
-    counts, past = tally.counts[week, held], past[:, held]
+    held, gone, past = compared
+    counts = tally.counts[tally.number(monday), held]
+    expected, usually, past = usual(past, gone)
     names = tally.dimensions
     cube = Cube.of(names, [dict(zip(names, tally.leaves[int(place)], strict=True)) for place in held], DEPTH)
-    expected = past.mean(axis=0)
     # Half of the weeks tell how much weeks wander: learning that from all of a half year is most of the cost of a look.
-    noise = learn(cube, past[::2] if len(past) >= 2 * LEAST_WINDOWS else past, expected, 1.0 / len(past))
-    known = [Open({name: (value,) for name, value in where.items()}) for where in open_findings]
-    known = [each for each in known if cube.chosen(each.where) is not None]
-    found = localise(cube, counts, expected, noise, rules, open_findings=known)
+    some = slice(None, None, 2 if len(past) >= 2 * LEAST_WINDOWS else 1)
+    noise = learn(cube, past[some], usually[some], 1.0 / len(past))
+    opened = [Open({name: (value,) for name, value in where.items()}) for where in open_findings]
+    opened = [one for one in opened if cube.chosen(one.where) is not None]
+    found = localise(cube, counts, expected, noise, rules, open_findings=opened)
     risen: list[Risen] = []
     for each in found.findings:
         # A finding names one value of an attribute: a set of several is named without it, and has to be one still.
@@ -112,12 +108,12 @@ def look(tally: Tally, monday: date, open_findings: Sequence[Mapping[str, str]],
         choice = cube.chosen({name: (value,) for name, value in where.items()})
         assert choice is not None
         mask = cube.mask(choice)
-        usual = np.zeros(cube.leaves)
-        usual[mask] = found.mean[mask]
-        usual[list(each.leaves)] /= each.ratio
-        mean, seen = float(usual[mask].sum()), float(counts[mask].sum())
+        alike = np.zeros(cube.leaves)
+        alike[mask] = found.mean[mask]
+        alike[list(each.leaves)] /= each.ratio
+        mean, seen = float(alike[mask].sum()), float(counts[mask].sum())
         wide = mean + 0.5 * noise.exposure
-        variance = float(noise.variance(usual[mask]).sum()) + noise.exposure * wide
+        variance = float(noise.variance(alike[mask]).sum()) + noise.exposure * wide
         variance += (noise.shared(tuple(sorted(choice))) * wide) ** 2
         log_p = float(log_tail(seen, mean, variance))
         if log_p > each.limit or seen < rules.least_ratio * mean:
@@ -129,9 +125,35 @@ def look(tally: Tally, monday: date, open_findings: Sequence[Mapping[str, str]],
 
 def counted(tally: Tally, where: Mapping[str, str], monday: date) -> float:
     """Complainants of a set in a week, summed over its leaves as `Risen.observed` is."""
+    compared = _compared(tally, monday)
+    if compared is None:
+        return 0.0
     places = [(tally.dimensions.index(name), value) for name, value in where.items() if name in tally.dimensions]
-    inside = [number for number, leaf in enumerate(tally.leaves) if all(leaf[at] == value for at, value in places)]
+    inside = [
+        number for number in compared[0].tolist() if all(tally.leaves[number][at] == value for at, value in places)
+    ]
     return float(tally.counts[tally.number(monday), inside].sum())
+
+
+def _compared(tally: Tally, monday: date) -> tuple[Codes, Codes, Array] | None:
+    """Numbers of the leaves that a week is compared in; per leaf, how many of its past weeks tell nothing (`unknown`); and those weeks.
+
+    None with fewer than `LEAST_WINDOWS` weeks of past. A place that opened lately is left out, and what rises with it: nothing came from
+    there before, because there was no place.
+    """
+    week = tally.number(monday)
+    began = np.flatnonzero(tally.counts[: week + 1].any(axis=1))
+    # The week in which recording began is no whole one.
+    start = max(week - GAP - PAST, int(began[0]) + 1) if len(began) else week
+    past = tally.counts[start : week - GAP]
+    if len(past) < LEAST_WINDOWS or not 0 <= week < len(tally.counts):
+        return None
+    held = np.flatnonzero(past.any(axis=0) | (tally.counts[week] > 0))
+    lately = tally.counts[week - GAP : week + 1, held].sum(axis=0)
+    gone = unknown(tally.dimensions, [tally.leaves[number] for number in held.tolist()], past[:, held], lately, 7)
+    told = settled(past, gone, LEAST_WINDOWS)
+    held, gone = held[told], gone[told]
+    return (held, gone, past[:, held]) if len(held) else None
 
 
 def lasts(days: Sequence[int], risen: Risen) -> float:

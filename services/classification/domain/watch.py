@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from services.classification.domain.borrowing import Borrowed, told
 from services.classification.domain.episodes import Episode, Numbers, Signal, step
 from services.classification.domain.judges import Judges
 from services.classification.domain.lanes import Lane
@@ -26,6 +27,17 @@ MAX_DAYS = 1_830
 _MONDAY = date(1970, 1, 5).toordinal()
 DEAD_DAYS = 28
 """So many days without a single contact anywhere mean that nothing was recorded, not that nothing happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Counts by slice and day: `row`, a number among `keys`, `day`, as `date.toordinal` has it, and what came."""
+
+    keys: Sequence[Key]
+    row: Counts
+    day: Counts
+    fresh: Counts
+    contacts: Counts
 
 
 @dataclass(slots=True)
@@ -65,20 +77,25 @@ class Watch:
             self._dirty = day if self._dirty is None else min(self._dirty, day)
 
     def fill(self, rows: Sequence[tuple[Key, date, int, int]]) -> None:
-        """The same for many at once, before anything is judged; in whatever order. A restart reads millions of them."""
+        """The same for many at once, before anything is judged; in whatever order."""
         if not rows:
             return
+        number: dict[Key, int] = {}
+        places = [(number.setdefault(key, len(number)), day.toordinal(), more, all_) for key, day, more, all_ in rows]
+        self.fill_sums(Sums(list(number), *np.array(places, dtype=np.int64).T))
+
+    def fill_sums(self, sums: "Sums") -> None:
+        """The same as arrays: a restart reads millions of them."""
         if self.fresh.any():
             raise ValueError("there are counts already")
         if self.origin is None:
-            self.origin = min(day for _, day, _, _ in rows)
-        first = self.origin.toordinal()
-        places = [(self.index.setdefault(key, len(self.index)), day.toordinal() - first) for key, day, _, _ in rows]
+            self.origin = date.fromordinal(int(sums.day.min()))
+        row = np.array([self.index.setdefault(key, len(self.index)) for key in sums.keys], dtype=np.int64)[sums.row]
         self.keys = list(self.index)
-        row, column = np.array(places, dtype=np.int64).T
+        column = sums.day - self.origin.toordinal()
         self._grow(len(self.keys), int(column.max()) + 1)
-        np.add.at(self.fresh, (row, column), np.array([one[2] for one in rows], dtype=np.int64))
-        np.add.at(self.contacts, (row, column), np.array([one[3] for one in rows], dtype=np.int64))
+        np.add.at(self.fresh, (row, column), sums.fresh)
+        np.add.at(self.contacts, (row, column), sums.contacts)
 
     def resume(
         self,
@@ -198,11 +215,13 @@ class Watch:
             rows = self.fresh[self.index[key] : self.index[key] + 1]
         return int(rows[:, first : max(last, first)].sum())
 
-    def baseline(self, key: Key, column: int, lane: str) -> list[float]:
-        """The daily counts a judgement of that day compared with, oldest first."""
+    def baseline(self, key: Key, column: int, lane: str, borrowed: Borrowed | None = None) -> list[float]:
+        """The daily counts a judgement of that day compared with, oldest first; of a slice that `borrowed`, none from before it began."""
         counts = self.fresh if lane == "customers" else self.contacts - self.fresh
         end = column - GAP + 1
         start = max(self._operating_since(column), end - self.rules.history, 0)
+        if borrowed is not None:
+            start = max(start, self.column_of(borrowed.begin))
         return [float(value) for value in counts[self.index[key], start:end]]
 
     def calendar_at(self, column: int) -> dict[str, Any]:
@@ -399,6 +418,7 @@ def numbers_of(lane: Lane, number: int, day: int, name: str, slices: int) -> Num
         one_day=float(lane.one_day[number]),
         isolated=float(lane.isolated[number]),
         recent=float(lane.recent[number]),
+        borrowed=told(lane.borrowed[number]),
     )
 
 

@@ -170,6 +170,8 @@ def _plain(visit: Visit, found: Finding) -> list[str]:
         told.append(voice.t("finding.explain_times", times=voice.n(e["observed"] / e["expected"], 1)))
     if chronic:
         told.append(voice.t("finding.explain_chronic"))
+    if e.get("borrowed"):
+        told.append(_borrowed(visit, e["borrowed"]))
     chance = given.get("p")
     if chance is not None and 0 < chance < 0.01 and found.verdict == "systemic":
         # A power of ten below it: an honest bound, and a number that people know how to read.
@@ -231,6 +233,18 @@ def _history(visit: Visit, found: Finding) -> list[Values]:
             continue
         shown.append(line)
     return shown
+
+
+def _borrowed(visit: Visit, taken: Mapping[str, Any]) -> str:
+    """A slice that began with a place that opened has little of its own to compare with: from where what is usual was taken."""
+    voice, slices = visit.voice, taken.get("slices") or 0
+    return voice.t(
+        f"finding.borrowed_{'none' if not slices else 'kin' if taken.get('kin') else 'all'}",
+        begins=voice.written_day(taken["begins"]),
+        slices=voice.n(slices),
+        level=voice.n(taken["level"], 2),
+        weight=voice.n(taken["weight"], 1),
+    )
 
 
 def _reasons(visit: Visit, found: Finding, names: lists.Names) -> list[Values]:

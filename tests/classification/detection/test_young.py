@@ -97,7 +97,14 @@ def test_a_young_slice_is_judged_the_same_live_at_once_after_a_late_fact_and_fro
     at_once = filled(rows)
     at_once.advance(last)
     expected = episodes(at_once)
-    assert any(dict(key)["touchpoint"] == f"t{OLD}" for key in expected)
+    lent = [
+        one.numbers.borrowed for key, found in expected.items() for one in found if dict(key)["touchpoint"] == f"t{OLD}"
+    ]
+    assert lent
+    for one in lent:
+        assert one is not None
+        assert one.slices == OLD
+        assert one.kin
 
     live = Watch()
     for key, day, count in sorted(rows, key=lambda row: row[1]):

@@ -124,10 +124,11 @@ def _beyond(seen: Array, mean: Array, noise: Array) -> float:
     share = mean.mean(axis=0) / max(float(mean.sum(axis=1).mean()), 1e-9) if mean.ndim == 2 else np.zeros(1)
     left = np.broadcast_to(np.maximum(1 - 2 * share + (share**2).sum(), 0.1), mean.shape)
     square = np.maximum(mean, 1e-9) ** 2
+    expecting = mean > 0  # before a place opened nothing was expected of it, which tells nothing
     found, error = 0.01, 0.0
     for _ in range(8):
-        variance = noise + found * square
-        weight = (square / variance) ** 2
+        variance = np.where(expecting, noise + found * square, 1.0)
+        weight = np.where(expecting, (square / variance) ** 2, 0.0)
         clipped = np.minimum((seen - mean) ** 2, CLIP**2 * variance)
         below = max(float((weight * left).sum()), 1e-12)
         found = max(0.0, float((weight * (clipped - noise) / square).sum()) / below)

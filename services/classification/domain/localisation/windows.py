@@ -9,6 +9,7 @@ import numpy as np
 
 from services.classification.domain.localisation.cube import DEPTH, Cube
 from services.classification.domain.localisation.noise import Noise, learn
+from services.classification.domain.localisation.openings import settled, unknown, usual
 from services.classification.domain.numeric import Array
 
 LEAST_WINDOWS = 6
@@ -49,7 +50,8 @@ def window(
     """The `days` up to and with `through` beside the `past` windows of the same length before them, `gap` windows left out.
 
     A customer counts once per window and leaf, however often they called. The gap keeps the first days of a failure out of what
-    it is compared with. Windows before the first contact do not count as quiet ones. None with fewer than `LEAST_WINDOWS`.
+    it is compared with. Windows before the first contact do not count as quiet ones, nor those before a place opened; one that opened so lately
+    that fewer than `LEAST_WINDOWS` tell of it is left out. None with fewer than `LEAST_WINDOWS`.
     """
     held = [(contact, (through - contact.day).days // days) for contact in contacts if contact.day <= through]
     held = [(contact, back) for contact, back in held if back == 0 or gap < back <= past + gap]
@@ -77,10 +79,15 @@ def window(
         row = 0 if back == 0 else back - gap
         if row <= windows:
             counts[row, rank[place]] += 1
-    cube = Cube.of(dimensions, [dict(zip(dimensions, leaf, strict=True)) for leaf in order], depth)
-    seen = np.array([raw[number[leaf]] for leaf in order], dtype=np.float64)
-    expected = counts[1:].mean(axis=0)
-    return Window(cube, counts[0], seen, expected, learn(cube, counts[1:], expected, 1.0 / windows))
+    past_counts, seen = counts[:0:-1], np.array([raw[number[leaf]] for leaf in order], dtype=np.float64)
+    gone = unknown(dimensions, order, past_counts, counts[0], days)
+    held_on = np.flatnonzero(settled(past_counts, gone, LEAST_WINDOWS))
+    if not len(held_on):
+        return None
+    cube = Cube.of(dimensions, [dict(zip(dimensions, order[place], strict=True)) for place in held_on], depth)
+    expected, each, whole = usual(past_counts[:, held_on], gone[held_on])
+    noise = learn(cube, whole, each, 1.0 / windows)
+    return Window(cube, counts[0, held_on], seen[held_on], expected, noise)
 
 
 def _kept(counted: Counter[str]) -> set[str]:
