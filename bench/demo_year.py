@@ -324,7 +324,7 @@ def _problems(result: Outcome, *, actions: bool = True) -> Iterator[str]:
                 yield f"{planted.name}: nature {one.nature}, not {planted.nature}"
             if not one.proper:
                 yield f"{planted.name}: slice {dict(one.slice)}"
-            if one.delay is not None and one.delay > planted.allowed_delay_days and planted.sort != "chronic":
+            if one.delay is not None and one.delay > planted.allowed_delay_days:
                 yield f"{planted.name}: after {one.delay} days, {planted.allowed_delay_days} allowed"
         if planted.action_effect is not None and actions:
             judged = [word for one in about for word in one.judged]

@@ -37,7 +37,9 @@ class Motive:
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """One planted failure. Days count from the year's first; `allowed_delay_days` is what a monitor may take to see it."""
+    """One planted failure. Days count from the year's first; `allowed_delay_days` is what a monitor may take to see it:
+    of what changes four weeks, of what creeps in two months, of what was never otherwise the thirteen weeks that places are compared
+    over, and three weeks for the looks that have to agree and for what comes late."""
 
     name: str
     sort: str  # shift, drift, outage, customer, chronic
@@ -148,6 +150,6 @@ PLANTED = (
     ),
     Planted(
         "chronic_installation", "chronic", "installation_delay", "crew_capacity", "field_visit", "systemic", "supplier", 0, 364,
-        extra_per_day=3.5, location="pasto",
+        extra_per_day=3.5, location="pasto", allowed_delay_days=112,
     ),
 )  # fmt: skip

@@ -193,8 +193,9 @@ def test_a_drawing_fits_the_terminal_says_its_marks_and_is_coloured_only_where_a
     path = written(tmp_path, "series,date,count,customers\n" + "\n".join(streams()))
     named = read(path, "day").series[0]
     told = next(iter(judge("day", [named.data], Asked(0.01, None, ()))))[1]
+    drawn = {spanish: Drawing.of(named, "day", None, told, spanish=spanish) for spanish in (False, True)}
     for spanish, said in ((False, "cases, "), (True, "casos, se esperaban ")):
-        drawing = Drawing.of(named, "day", None, told, spanish=spanish)
+        drawing = drawn[spanish]
         for width in (80, 120):
             text = drawing.terminal(width)
             assert max(len(line) for line in text.splitlines()) <= width
@@ -204,8 +205,9 @@ def test_a_drawing_fits_the_terminal_says_its_marks_and_is_coloured_only_where_a
             coloured = drawing.terminal(width, colour=True)
             assert "\x1b[31m" in coloured
             assert re.sub(r"\x1b\[\d+m", "", coloured) == text
-        assert bool(re.search(r"\d,\d", text)) is spanish
-    quiet = replace(drawing, alarms=[False] * len(drawing.days), kinds=[0] * len(drawing.days))
+            assert bool(re.search(r"\d,\d", text)) is spanish
+    days = len(drawn[True].days)
+    quiet = replace(drawn[True], alarms=[False] * days, kinds=[0] * days)
     assert "sin alarmas ni subidas aisladas" in quiet.terminal()
 
 
