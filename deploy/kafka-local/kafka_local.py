@@ -185,8 +185,12 @@ class KafkaLocal:
         self._end(signal.SIGKILL, STOP_SECONDS)
 
     def pause(self) -> None:
-        """SIGSTOP: the broker is there and says nothing."""
+        """SIGSTOP: the broker is there and says nothing. Returns when all of its threads stand, if this process started it."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None and hasattr(
+            os, "waitid"
+        ):  # a thread may answer one more request while the signal is on its way
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """SIGCONT after `pause`."""

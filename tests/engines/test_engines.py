@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -55,6 +56,16 @@ async def test_a_paused_postgresql_is_silent_and_resumes(own_postgres: PostgresS
     own_postgres.resume()
     assert await query == 1
     await connection.close()
+
+
+def test_a_broker_that_is_paused_answers_not_even_one_request_more(own_kafka: KafkaServer) -> None:
+    for _ in range(20):
+        own_kafka.pause()
+        states = {
+            stat.read_text().rpartition(") ")[2][0] for stat in Path(f"/proc/{own_kafka.pid}/task").glob("*/stat")
+        }
+        assert states == {"T"}  # every thread stands
+        own_kafka.resume()
 
 
 async def send_and_read(bootstrap: str, topic: str, value: bytes, expected: list[bytes]) -> None:
