@@ -1,13 +1,17 @@
 """What a dossier and a relation at risk say, in sentences for people who know no statistics."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from babel.dates import format_date
+from babel.numbers import format_decimal
 
 from services.classification.domain.agreements import COMPLAINANTS, PER_10_000, Standing
 from services.classification.domain.relations import HARMED, RETURNING, SOONER, Signal
 from services.classification.domain.rulebook import Rulebook
+from services.classification.titles import name_of
 
 HALF = 0.5
 """A value that so many customers have in common is said in words; the others stand in the numbers."""
@@ -93,11 +97,21 @@ LEVELS: Mapping[str, tuple[str, str]] = {
     "general": ("dirección general", "general direction"),
 }
 OR = (" o ", " or ")
+LOCALES = {"es": "es_CO", "en": "en_GB"}
 
 
 def say(key: str, language: str, **values: object) -> str:
+    """A sentence; its numbers and days are written as its readers write them."""
     es, en = SENTENCES[key]
-    return (es if language == "es" else en).format(**values)
+    return (es if language == "es" else en).format(
+        **{name: _written(value, language) for name, value in values.items()}
+    )
+
+
+def _written(value: object, language: str) -> object:
+    if isinstance(value, date):
+        return format_date(value, "d MMM y", locale=LOCALES[language])
+    return number(value, language) if isinstance(value, int | float) else value
 
 
 def called(texts: Mapping[str, str], code: str, language: str) -> str:
@@ -107,8 +121,7 @@ def called(texts: Mapping[str, str], code: str, language: str) -> str:
 
 def number(value: float, language: str) -> str:
     """Two places at most."""
-    text = f"{value:.2f}".rstrip("0").rstrip(".")
-    return text.replace(".", ",") if language == "es" else text
+    return format_decimal(round(value, 2), format="#,##0.##", locale=LOCALES[language])
 
 
 def sentences(found: Mapping[str, Any], book: Rulebook | None, language: str, zone: ZoneInfo) -> list[str]:
@@ -122,7 +135,7 @@ def sentences(found: Mapping[str, Any], book: Rulebook | None, language: str, zo
     if size["severe"]:
         told.append(say("severe", language, n=size["severe"]))
     whom = [
-        f"{_value(name, most[0]['value'], book, language)} ({most[0]['customers']})"
+        f"{name_of(book, name, most[0]['value'], language)} ({number(most[0]['customers'], language)})"
         for name, most in found["whom"].items()
         if most[0]["share"] >= HALF
     ]
@@ -197,11 +210,5 @@ def _levels(levels: Mapping[str, Any], language: str) -> list[str]:
     return told
 
 
-def _value(name: str, value: str, book: Rulebook | None, language: str) -> str:
-    points = [] if book is None or name != "touchpoint" else book.touchpoints
-    entry = next((one for one in points if one.code == value), None)
-    return value if entry is None else called(entry.name, value, language)
-
-
-def _day(moment: datetime, zone: ZoneInfo) -> str:
-    return moment.astimezone(zone).date().isoformat()
+def _day(moment: datetime, zone: ZoneInfo) -> date:
+    return moment.astimezone(zone).date()

@@ -34,7 +34,7 @@ def title(where: Mapping[str, str], book: Rulebook | None, chronic: bool) -> dic
     """The title in both languages, with the rulebook's names where it has them: what it is about (motive, product, …), then where."""
     titles: dict[str, str] = {}
     for place, language in enumerate(("es", "en")):
-        named = {name: _name(book, name, value, language) for name, value in where.items() if value}
+        named = {name: name_of(book, name, value, language) for name, value in where.items() if value}
         first = [name for name in ("motive", "cause") if name in named]
         what = [named[name] for name in (*first, *sorted(set(named) - {"motive", "cause", *PLACES}))]
         at = [named[name] for name in PLACES if name in named]
@@ -50,12 +50,12 @@ def part_title(
 ) -> dict[str, str]:
     """The title of a part: the whole's, and what it was narrowed to."""
     return {
-        language: f"{text} ({', '.join(_name(book, name, code, language) for name, code in inner.items() if name not in outer)})"
+        language: f"{text} ({', '.join(name_of(book, name, code, language) for name, code in inner.items() if name not in outer)})"
         for language, text in whole.items()
     }
 
 
-def _name(book: Rulebook | None, attribute: str, code: str, language: str) -> str:
+def name_of(book: Rulebook | None, attribute: str, code: str, language: str) -> str:
     """What the rulebook calls a value of an attribute; the value itself where it has no name for it."""
     if attribute == "motive" and code == UNKNOWN:
         return {"es": "motivo sin codificar", "en": "uncoded motive"}[language]

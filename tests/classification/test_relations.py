@@ -74,6 +74,7 @@ async def test_customers_who_show_that_they_may_leave_are_listed_with_what_shows
         assert "empeoró las cosas" in spanish.text
         marked = (await run.client.get(f"{API}/relations-at-risk", params={"segment": "critical"})).json()
         assert [(one["customer_id"], one["segment"]) for one in marked["items"]] == [("sooner", "critical")]
+        assert marked["items"][0]["segment_name"] == "critical", "the rulebook has no name for it"
         # Looked at three months later nobody's chain goes on any more.
         later = {"since": at(0).isoformat(), "until": at(110).isoformat()}
         after = (await run.client.get(f"{API}/relations-at-risk", params=later)).json()

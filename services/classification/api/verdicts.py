@@ -19,6 +19,7 @@ from services.classification.api.context import Context, Reader, Writer, say
 from services.classification.api.monitors import slices_of
 from services.classification.domain.relations import measured
 from services.classification.single import sentence, verdict_of
+from services.classification.titles import name_of
 
 PERIOD = timedelta(days=90)
 
@@ -113,6 +114,7 @@ def router(context: Context) -> APIRouter:
             {
                 "customer_id": one.customer_id,
                 "segment": marked,
+                "segment_name": name_of(book, "segment", marked, language) if marked else None,
                 "last_at": one.last_at,
                 "signals": [
                     {

@@ -88,7 +88,7 @@ async function risks() {
   at("risked").textContent = page.customers ? (texts["chains.risk_lead"] ?? "").replace("{answered}", number(page.answered)) : (texts["chains.risk_none"] ?? "");
   at("risk-table").hidden = !page.customers;
   /** @param {any} item */
-  const shown = (item) => lined(item.customer_id, [[item.segment ?? "–"], [dayOf(item.last_at)], [item.signals.map((/** @type {any} */ each) => each.sentence).join(" ")]]);
+  const shown = (item) => lined(item.customer_id, [[item.segment_name ?? "–"], [dayOf(item.last_at)], [item.signals.map((/** @type {any} */ each) => each.sentence).join(" ")]]);
   at("risk-rows").append(...page.items.map(shown));
   further = page.next;
   at("more-risks").hidden = !further;
