@@ -17,8 +17,9 @@ from services.classification.domain.effect_model import Likelihood, Series, like
 from services.classification.domain.numeric import Array, beta_quantile
 
 LEVEL = 0.95
-DECIDED = 0.80
-"""Posterior probability at which a word is said. Measured wrong at it (bench D5): see docs/explanation."""
+DECIDED = {"effective": 0.80, "not_effective": 0.85, "harmful": 0.80}
+"""Posterior probability at which a word is said. That nothing came of an action is what a small harm looks like too, so it has to be
+surer. Measured wrong at it (bench D5): see docs/explanation."""
 HARMFUL_FROM = 1.2
 """A rise below this is no harm anybody could show in a window of weeks; it counts as no effect."""
 HELPS, NOTHING, HARMS = 1 / 3, 1 / 3, 1 / 3
@@ -231,7 +232,7 @@ def _quantile(found: Likelihood, level: float) -> float:
 
 def _word(shares: dict[str, float], low: float, high: float) -> str:
     word, share = max(shares.items(), key=lambda item: item[1])
-    if share < DECIDED or (word == "effective" and high >= 0) or (word == "harmful" and low <= 0):
+    if share < DECIDED[word] or (word == "effective" and high >= 0) or (word == "harmful" and low <= 0):
         return "undecided"
     return word
 
