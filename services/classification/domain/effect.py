@@ -17,7 +17,7 @@ from services.classification.domain.effect_model import Likelihood, Series, like
 from services.classification.domain.numeric import Array, beta_quantile
 
 LEVEL = 0.95
-DECIDED = {"effective": 0.80, "not_effective": 0.85, "harmful": 0.80}
+DECIDED = {"effective": 0.80, "not_effective": 0.82, "harmful": 0.80}
 """Posterior probability at which a word is said. That nothing came of an action is what a small harm looks like too, so it has to be
 surer. Measured wrong at it (bench D5): see docs/explanation."""
 HARMFUL_FROM = 1.2
